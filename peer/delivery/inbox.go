@@ -1,0 +1,169 @@
+package delivery
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Arrived handles a payload that a device of the given account has sealed for us. The way is the one that it came by.
+func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payload) {
+	a, r := e.account(from), e.remote(from, d)
+	switch p.Kind {
+	case KindText:
+		e.text(now, r, w, p.Text)
+	case KindAck:
+		e.acked(now, a, r, p.Ack)
+	case KindRead:
+		e.read(a, p.Read)
+	case KindReset:
+		e.notice(NoticeReset{Device: d, Session: p.Reset.Session})
+		e.forget(now, a, r)
+	case KindPing:
+		e.reply(r, w, Payload{Kind: KindPong, Pong: &Pong{Token: p.Ping.Token, Way: w}})
+	case KindPong:
+		e.notice(NoticePong{From: from, Device: d, Token: p.Pong.Token, Way: w})
+	}
+}
+
+// text takes a message: once, and in the order of its number.
+func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
+	if r.next == 0 {
+		r.next = t.Start
+		e.op(OpNext{Device: r.device, Next: r.next})
+	}
+	_, duplicate := r.held[t.N]
+	if duplicate = duplicate || t.N < r.next; !duplicate {
+		if t.N-r.next >= uint64(e.limits.Reorder) && t.N-max(t.Low, r.next) >= uint64(e.limits.Reorder) {
+			return // too far ahead: not acknowledged, so it comes again
+		}
+		e.store(now, r, w, t)
+	}
+	e.skipTo(r, t.Low)
+	e.ackDue[r.device] = r
+	if !duplicate && len(r.receipts) < maxReceipts {
+		r.receipts = append(r.receipts, Receipt{N: t.N, Way: w, Arrived: now})
+	}
+}
+
+func (e *Engine) store(now time.Time, r *remote, w Way, t *Text) {
+	m := Incoming{From: r.account, Device: r.device, N: t.N, ID: t.ID, Body: t.Body, Sent: t.Sent, Received: now, Way: w}
+	if r.account == e.self {
+		m.CopyOf = t.CopyOf // only our own devices may say that we wrote something
+	}
+	if t.N != r.next {
+		r.held[t.N] = &m
+		e.op(OpReceive{Message: m, Held: true})
+		return
+	}
+	e.op(OpReceive{Message: m})
+	e.notice(NoticeMessage{Message: m})
+	r.next++
+	e.release(r)
+	e.op(OpNext{Device: r.device, Next: r.next})
+}
+
+// release shows the held messages that have become next.
+func (e *Engine) release(r *remote) {
+	for m := r.held[r.next]; m != nil; m = r.held[r.next] {
+		delete(r.held, r.next)
+		e.op(OpRelease{Device: r.device, N: r.next})
+		e.notice(NoticeMessage{Message: *m})
+		r.next++
+	}
+}
+
+// skipTo gives up the numbers below low, which the sender does not hold any more, and shows them as gaps.
+func (e *Engine) skipTo(r *remote, low uint64) {
+	if low <= r.next {
+		return
+	}
+	held := slices.Sorted(maps.Keys(r.held))
+	for _, n := range append(held, low) {
+		if n > low {
+			break
+		}
+		if n > r.next {
+			g := NoticeGap{From: r.account, Device: r.device, First: r.next, Last: n - 1}
+			e.op(OpGap(g))
+			e.notice(g)
+			r.next = n
+		}
+		e.release(r)
+	}
+	e.op(OpNext{Device: r.device, Next: r.next})
+}
+
+// acknowledge writes what is due to a device by the best way open, and keeps it due while none is.
+func (e *Engine) acknowledge(r *remote) {
+	if r.direct == "" && !e.relayUp {
+		return
+	}
+	ack := &Ack{Next: r.next, Ranges: ranges(r.held), Receipts: r.receipts}
+	delete(e.ackDue, r.device)
+	r.receipts = nil
+	e.reply(r, "", Payload{Kind: KindAck, Ack: ack})
+}
+
+// ranges turns the held numbers into at most maxRanges runs, lowest first.
+func ranges(held map[uint64]*Incoming) []Range {
+	var out []Range
+	for _, n := range slices.Sorted(maps.Keys(held)) {
+		if last := len(out) - 1; last >= 0 && out[last].First+out[last].Count == n {
+			out[last].Count++
+			continue
+		}
+		if len(out) == maxRanges {
+			break
+		}
+		out = append(out, Range{First: n, Count: 1})
+	}
+	return out
+}
+
+// reply sends an unnumbered payload: by the wanted way where it is open, else by the best one.
+func (e *Engine) reply(r *remote, want Way, p Payload) {
+	via := e.choose(Auto, r)
+	if (want == WayRelay || want == WayMailbox) && e.relayUp {
+		via = WayRelay
+	}
+	if via == "" {
+		return
+	}
+	e.send(Send{To: r.account, Device: r.device, Via: via, Payload: p, LiveOnly: p.Kind == KindPing || p.Kind == KindPong})
+}
+
+// Ping sends a ping by the given way, or by the best one for none. It reports false when that way is not open.
+func (e *Engine) Ping(name Account, d Device, w Way, token [8]byte) bool {
+	r := e.remote(name, d)
+	if w == "" {
+		w = e.choose(Auto, r)
+	}
+	open := (w == WayRelay && e.relayUp) || (w.IsDirect() && r.direct == w)
+	if !open {
+		return false
+	}
+	e.send(Send{To: name, Device: d, Via: w, LiveOnly: true, Payload: Payload{Kind: KindPing, Ping: &Ping{Token: token}}})
+	return true
+}
+
+// Reset tells a device that one of its sessions cannot be opened here.
+func (e *Engine) Reset(name Account, d Device, session [16]byte) {
+	e.reply(e.remote(name, d), "", Payload{Kind: KindReset, Reset: &Reset{Session: session}})
+}
+
+// Seen tells all devices of an account that a person has seen what each of them has sent so far.
+func (e *Engine) Seen(name Account) {
+	for _, d := range e.account(name).devices {
+		if r := e.devices[d]; r.next > 1 {
+			e.reply(r, "", Payload{Kind: KindRead, Read: &Read{Upto: r.next - 1}})
+		}
+	}
+}
+
+// read handles that a person has seen our messages, also those that have left the outbox.
+func (e *Engine) read(a *account, read *Read) {
+	upto := min(read.Upto, a.next-1)
+	e.op(OpRead{To: a.name, Upto: upto})
+	e.notice(NoticeRead{To: a.name, Upto: upto})
+}

@@ -1,0 +1,259 @@
+package delivery
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+	"unicode/utf8"
+)
+
+// Kind is the first byte of a payload.
+type Kind byte
+
+// The payload kinds. An unknown kind is ignored, so that newer peers can say more.
+const (
+	KindText  Kind = 1 // a numbered message
+	KindAck   Kind = 2 // what has arrived
+	KindRead  Kind = 3 // what a person has seen
+	KindReset Kind = 4 // "I cannot open this session: begin a new one and send again"
+	KindPing  Kind = 5
+	KindPong  Kind = 6
+)
+
+// Bounds of a payload's parts.
+const (
+	MaxBody     = 64 << 10 // bytes of a text
+	maxRanges   = 64
+	maxReceipts = 64
+	maxName     = 128 // bytes of an account name: 32 characters of at most 4 bytes
+)
+
+// ErrPayload is returned for bytes that are no payload. They came through an authenticated session, so the peer that sent them is broken or hostile.
+var ErrPayload = errors.New("payload is malformed")
+
+// Payload is what a sealed envelope carries: exactly one of the pointers is set, according to Kind.
+//
+// Layout (docs/protocol.md, "Payloads"): the kind byte, then its fields. u is an unsigned varint, t a time as 8 bytes big-endian
+// Unix milliseconds, lp a 4-byte big-endian length and the bytes. Bytes after the known fields are ignored.
+//
+//	Text   id(16) n:u low:u start:u sent:t copy-of:lp body:lp
+//	Ack    next:u ranges:u{first:u count:u} receipts:u{n:u way(1) arrived:t}
+//	Read   upto:u
+//	Reset  session(16)
+//	Ping   token(8)        Pong   token(8) way(1)
+type Payload struct {
+	Kind  Kind
+	Text  *Text
+	Ack   *Ack
+	Read  *Read
+	Reset *Reset
+	Ping  *Ping
+	Pong  *Pong
+}
+
+// Text is a numbered message.
+type Text struct {
+	ID     MessageID
+	N      uint64 // from 1
+	Low    uint64 // the lowest number that the sender still holds for this device
+	Start  uint64 // the number at which the sender began to write to this device
+	Sent   time.Time
+	CopyOf Account // see Message
+	Body   string
+}
+
+// Ack tells what of the sender's numbers has been committed here.
+type Ack struct {
+	Next     uint64  // every number below it has arrived or been given up
+	Ranges   []Range // what has arrived above it
+	Receipts []Receipt
+}
+
+// Range is count numbers from First.
+type Range struct{ First, Count uint64 }
+
+// Receipt says how one message arrived.
+type Receipt struct {
+	N       uint64
+	Way     Way
+	Arrived time.Time // by the receiver's clock
+}
+
+// Read says that a person has seen every message up to Upto.
+type Read struct{ Upto uint64 }
+
+// Reset asks for a new session in place of this one.
+type Reset struct{ Session [16]byte }
+
+// Ping asks for a Pong with the same token.
+type Ping struct{ Token [8]byte }
+
+// Pong answers a Ping and says by which way that arrived.
+type Pong struct {
+	Token [8]byte
+	Way   Way
+}
+
+// Append encodes p at the end of b.
+func (p *Payload) Append(b []byte) []byte {
+	b = append(b, byte(p.Kind))
+	switch p.Kind {
+	case KindText:
+		return p.Text.append(b)
+	case KindAck:
+		return p.Ack.append(b)
+	case KindRead:
+		return binary.AppendUvarint(b, p.Read.Upto)
+	case KindReset:
+		return append(b, p.Reset.Session[:]...)
+	case KindPing:
+		return append(b, p.Ping.Token[:]...)
+	case KindPong:
+		return append(append(b, p.Pong.Token[:]...), wayCodes[p.Pong.Way])
+	}
+	return b
+}
+
+func (t *Text) append(b []byte) []byte {
+	b = append(b, t.ID[:]...)
+	b = binary.AppendUvarint(b, t.N)
+	b = binary.AppendUvarint(b, t.Low)
+	b = binary.AppendUvarint(b, t.Start)
+	b = appendTime(b, t.Sent)
+	b = appendString(b, string(t.CopyOf))
+	return appendString(b, t.Body)
+}
+
+func (a *Ack) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, a.Next)
+	b = binary.AppendUvarint(b, uint64(len(a.Ranges)))
+	for _, r := range a.Ranges {
+		b = binary.AppendUvarint(b, r.First)
+		b = binary.AppendUvarint(b, r.Count)
+	}
+	b = binary.AppendUvarint(b, uint64(len(a.Receipts)))
+	for _, r := range a.Receipts {
+		b = binary.AppendUvarint(b, r.N)
+		b = append(b, wayCodes[r.Way])
+		b = appendTime(b, r.Arrived)
+	}
+	return b
+}
+
+// ParsePayload reads what Append wrote. A kind that it does not know is returned with no part set. Errors are [ErrPayload].
+func ParsePayload(b []byte) (*Payload, error) {
+	r := reader{b: b}
+	p := &Payload{Kind: Kind(r.byte())}
+	switch p.Kind {
+	case KindText:
+		p.Text = r.text()
+	case KindAck:
+		p.Ack = r.ack()
+	case KindRead:
+		p.Read = &Read{Upto: r.uvarint()}
+	case KindReset:
+		p.Reset = &Reset{Session: [16]byte(r.take(16))}
+	case KindPing:
+		p.Ping = &Ping{Token: [8]byte(r.take(8))}
+	case KindPong:
+		p.Pong = &Pong{Token: [8]byte(r.take(8)), Way: wayOf(r.byte())}
+	}
+	if r.bad {
+		return nil, ErrPayload
+	}
+	return p, nil
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
+
+// reader takes fields off b. After the first short or oversized field it is bad and returns zeros.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || len(r.b) < n {
+		r.bad = true
+		return make([]byte, n)
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) byte() byte { return r.take(1)[0] }
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if r.bad || n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count reads a number of elements and refuses one over limit before anything is allocated for them.
+func (r *reader) count(limit uint64) int {
+	n := r.uvarint()
+	if n > limit {
+		r.bad = true
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) time() time.Time {
+	ms := binary.BigEndian.Uint64(r.take(8))
+	if ms > 1<<48 { // the year 10889: nobody means that, and it keeps time arithmetic from overflowing
+		r.bad = true
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(ms)).UTC()
+}
+
+func (r *reader) string(limit uint32) string {
+	n := binary.BigEndian.Uint32(r.take(4))
+	if r.bad || n > limit || int(n) > len(r.b) {
+		r.bad = true
+		return ""
+	}
+	s := string(r.take(int(n)))
+	if !utf8.ValidString(s) {
+		r.bad = true
+	}
+	return s
+}
+
+func (r *reader) text() *Text {
+	t := &Text{ID: MessageID(r.take(16)), N: r.uvarint(), Low: r.uvarint(), Start: r.uvarint(), Sent: r.time()}
+	t.CopyOf = Account(r.string(maxName))
+	t.Body = r.string(MaxBody)
+	// The ceiling keeps n + 1 from wrapping round and fits a database's signed integers.
+	if t.N == 0 || t.N >= 1<<62 || t.Low == 0 || t.Low > t.N || t.Start == 0 || t.Start > t.Low {
+		r.bad = true
+	}
+	return t
+}
+
+func (r *reader) ack() *Ack {
+	a := &Ack{Next: r.uvarint()}
+	for range r.count(maxRanges) {
+		g := Range{First: r.uvarint(), Count: r.uvarint()}
+		if g.Count > 1<<20 || g.First >= 1<<62 {
+			r.bad = true
+		}
+		a.Ranges = append(a.Ranges, g)
+	}
+	for range r.count(maxReceipts) {
+		a.Receipts = append(a.Receipts, Receipt{N: r.uvarint(), Way: wayOf(r.byte()), Arrived: r.time()})
+	}
+	return a
+}

@@ -1,0 +1,123 @@
+package delivery
+
+import (
+	"slices"
+	"time"
+)
+
+// DirectUp says that a direct way to a device is open.
+func (e *Engine) DirectUp(now time.Time, name Account, d Device, w Way) {
+	r := e.remote(name, d)
+	r.direct = w
+	e.pump(now, e.account(name), r)
+}
+
+// DirectDown says that the direct way to a device is closed. What it carried without an acknowledgement goes by the next way.
+func (e *Engine) DirectDown(now time.Time, name Account, d Device) {
+	r := e.remote(name, d)
+	r.direct = ""
+	e.again(now, e.account(name), r, func(c *copyState) bool { return c.phase == Sent && c.via.IsDirect() })
+}
+
+// RelayUp says that the rendezvous takes envelopes.
+func (e *Engine) RelayUp(now time.Time) {
+	e.relayUp = true
+	for _, r := range e.devices {
+		e.pump(now, e.account(r.account), r)
+	}
+}
+
+// RelayDown says that the rendezvous is gone, and with it its answers to what was submitted.
+func (e *Engine) RelayDown(now time.Time) {
+	e.relayUp = false
+	for _, r := range e.devices {
+		r.online = false
+		e.again(now, e.account(r.account), r, func(c *copyState) bool { return c.phase == Sent && c.via == WayRelay })
+	}
+}
+
+// Online says whether a device is connected to the rendezvous. One that has come back and does not acknowledge what was stored
+// for it is sent it again: the mailbox may have been lost.
+func (e *Engine) Online(now time.Time, name Account, d Device, online bool) {
+	r := e.remote(name, d)
+	if online && !r.online {
+		for _, o := range e.account(name).outbox {
+			if c := o.copies[d]; c != nil && c.phase == Stored {
+				c.due = now.Add(2 * e.limits.Resend)
+			}
+		}
+	}
+	r.online = online
+}
+
+// again makes the copies that lost their way wait, and sends them by another that is open.
+func (e *Engine) again(now time.Time, a *account, r *remote, lost func(*copyState) bool) {
+	for _, o := range a.outbox {
+		if c := o.copies[r.device]; c != nil && lost(c) {
+			c.phase, c.due, c.attempts = Waiting, time.Time{}, 0
+		}
+	}
+	e.pump(now, a, r)
+}
+
+// Forget makes everything that a device has not acknowledged be sent again: it has lost our session.
+func (e *Engine) forget(now time.Time, a *account, r *remote) {
+	e.again(now, a, r, func(c *copyState) bool { return c.phase == Sent || c.phase == Stored })
+}
+
+// Unsent says that a payload taken from Effects could not leave, because its way had just closed or has no room. It is tried again.
+func (e *Engine) Unsent(now time.Time, s Send) {
+	if _, _, c := e.copyOf(s.To, s.Device, s.N); c != nil && c.phase == Sent {
+		c.phase, c.due = Waiting, now.Add(e.limits.Resend/10)
+	}
+	if s.Payload.Kind == KindAck {
+		e.ackDue[s.Device] = e.remote(s.To, s.Device)
+	}
+}
+
+// Tick does what has become due: resends, deadlines and expiry.
+func (e *Engine) Tick(now time.Time) {
+	for _, a := range e.accounts {
+		for _, o := range slices.Clone(a.outbox) {
+			switch {
+			case !o.Expires.IsZero() && !now.Before(o.Expires):
+				e.expire(now, a, o, "expired")
+			case o.Policy == DirectOnly && !now.Before(o.Sent.Add(e.limits.Direct)):
+				e.expire(now, a, o, "no-direct-way")
+			default:
+				for _, c := range o.copies {
+					if (c.phase == Sent || c.phase == Stored) && !c.due.IsZero() && !now.Before(c.due) {
+						c.phase, c.due = Waiting, time.Time{}
+					}
+				}
+			}
+		}
+		for _, d := range a.devices {
+			e.pump(now, a, e.devices[d])
+		}
+	}
+}
+
+// NextTick returns when Tick has something to do, or the zero time when nothing waits for time to pass.
+func (e *Engine) NextTick() time.Time {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, a := range e.accounts {
+		for _, o := range a.outbox {
+			sooner(o.Expires)
+			if o.Policy == DirectOnly {
+				sooner(o.Sent.Add(e.limits.Direct))
+			}
+			for d, c := range o.copies {
+				if c.phase != Acked && (c.phase != Waiting || e.choose(o.Policy, e.devices[d]) != "") {
+					sooner(c.due)
+				}
+			}
+		}
+	}
+	return next
+}
