@@ -1,0 +1,72 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/byway-chat/byway/peer/delivery"
+)
+
+// Trust is what the person has decided about a device of a contact.
+type Trust string
+
+// The levels of trust.
+const (
+	Accepted Trust = "accepted" // pinned at first contact, or accepted since
+	Pending  Trust = "pending"  // came later and waits for the person
+	Gone     Trust = "gone"     // not on the account any more
+)
+
+// Contact is what this home has pinned and remembers of one account, its own included. Byte fields are as they were signed.
+type Contact struct {
+	Name      delivery.Account `json:"name"`
+	Entry     []byte           `json:"entry"`
+	Devices   []*Device        `json:"devices"`
+	Verified  bool             `json:"verified"` // the safety number was compared
+	FirstSeen time.Time        `json:"first_seen"`
+	Active    time.Time        `json:"active"` // latest message either way
+}
+
+// Device is a pinned device of a contact.
+type Device struct {
+	Fingerprint delivery.Device `json:"fingerprint"`
+	SPKI        []byte          `json:"spki"`
+	PeerID      string          `json:"peer_id"`
+	Trust       Trust           `json:"trust"`
+	Bundle      []byte          `json:"bundle,omitempty"`
+	Addrs       []string        `json:"addrs,omitempty"`
+	FirstSeen   time.Time       `json:"first_seen"`
+}
+
+func (w *writer) contact(c *Contact) error {
+	tag := w.s.tag(string(c.Name))
+	sealed, err := w.s.box.sealJSON(fmt.Sprintf("contact %x", tag), c)
+	if err != nil {
+		return err
+	}
+	_, err = w.exec("INSERT INTO contacts (tag, sealed) VALUES (?, ?) ON CONFLICT (tag) DO UPDATE SET sealed = excluded.sealed", tag, sealed)
+	return err
+}
+
+// Contacts returns all contacts.
+func (s *Store) Contacts(ctx context.Context) ([]*Contact, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT tag, sealed FROM contacts WHERE length(tag) = 16")
+	if err != nil {
+		return nil, classify("read contacts", err)
+	}
+	defer rows.Close()
+	var out []*Contact
+	for rows.Next() {
+		var tag, sealed []byte
+		if err := rows.Scan(&tag, &sealed); err != nil {
+			return nil, classify("read contacts", err)
+		}
+		c := new(Contact)
+		if err := s.box.openJSON(fmt.Sprintf("contact %x", tag), sealed, c); err != nil {
+			return nil, classify("read contacts", err)
+		}
+		out = append(out, c)
+	}
+	return out, classify("read contacts", rows.Err())
+}

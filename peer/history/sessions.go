@@ -1,0 +1,105 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/byway-chat/byway/crypto/session"
+	"github.com/byway-chat/byway/peer/delivery"
+)
+
+// Bounds of what is remembered.
+const (
+	openSessions  = 16                  // receiving chains kept for one device
+	seenFor       = 30 * 24 * time.Hour // how long a closed session's id is remembered; an Init is refused by its time long before
+	maxBlocked    = 1000                // envelopes kept for one device that waits to be accepted
+	sessionMaxAge = 7 * 24 * time.Hour  // an idle chain is closed then
+)
+
+// ErrTooManyBlocked is returned when a device that waits to be accepted has sent more than is kept for it.
+var ErrTooManyBlocked = errors.New("too many envelopes wait for this device to be accepted")
+
+func (w *writer) session(x *Session) error {
+	var sealed []byte
+	if x.State != nil {
+		sealed = w.s.box.seal(fmt.Sprintf("session %x", x.ID[:]), x.State)
+	}
+	_, err := w.exec(`INSERT INTO sessions (sid, device, used, sealed) VALUES (?, ?, ?, ?)
+		ON CONFLICT (sid) DO UPDATE SET used = excluded.used, sealed = excluded.sealed`, x.ID[:], x.Device[:], x.Used.UnixMilli(), sealed)
+	if err != nil {
+		return err
+	}
+	_, err = w.exec(`UPDATE sessions SET sealed = NULL WHERE device = ? AND sealed IS NOT NULL AND sid NOT IN
+		(SELECT sid FROM sessions WHERE device = ? AND sealed IS NOT NULL ORDER BY used DESC LIMIT ?)`, x.Device[:], x.Device[:], openSessions)
+	return err
+}
+
+// Session returns a stored session. known is false for an id that was never seen; the state of a closed one is nil.
+func (s *Store) Session(ctx context.Context, id session.ID) (x Session, known bool, err error) {
+	var device, sealed []byte
+	var used int64
+	err = s.write.QueryRowContext(ctx, "SELECT device, used, sealed FROM sessions WHERE sid = ?", id[:]).Scan(&device, &used, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return x, false, nil
+	}
+	if err != nil {
+		return x, false, classify("read session", err)
+	}
+	x = Session{ID: id, Used: time.UnixMilli(used)}
+	copy(x.Device[:], device)
+	if sealed != nil {
+		if x.State, err = s.box.open(fmt.Sprintf("session %x", id[:]), sealed); err != nil {
+			return x, true, fmt.Errorf("read session: %w", err)
+		}
+	}
+	return x, true, nil
+}
+
+// Sweep closes chains that have been idle for a week and forgets closed sessions after a month.
+func (s *Store) Sweep(ctx context.Context, now time.Time) error {
+	_, err := s.write.ExecContext(ctx, "UPDATE sessions SET sealed = NULL WHERE used < ?", now.Add(-sessionMaxAge).UnixMilli())
+	if err == nil {
+		_, err = s.write.ExecContext(ctx, "DELETE FROM sessions WHERE used < ?", now.Add(-seenFor).UnixMilli())
+	}
+	return classify("sweep sessions", err)
+}
+
+func blockedLabel(d delivery.Device) string { return fmt.Sprintf("blocked %x", d[:]) }
+
+func (w *writer) block(x *Blocked) error {
+	var n int
+	if err := w.tx.QueryRowContext(w.ctx, "SELECT COUNT(*) FROM blocked WHERE device = ?", x.Device[:]).Scan(&n); err != nil {
+		return err
+	}
+	if n >= maxBlocked {
+		return ErrTooManyBlocked
+	}
+	_, err := w.exec("INSERT INTO blocked (device, tag, way, envelope) VALUES (?, ?, ?, ?)",
+		x.Device[:], w.s.tag(string(x.Account)), x.Way, w.s.box.seal(blockedLabel(x.Device), x.Envelope))
+	return err
+}
+
+// BlockedOf returns the envelopes that wait for a device to be accepted, oldest first.
+func (s *Store) BlockedOf(ctx context.Context, name delivery.Account, d delivery.Device) ([]Blocked, error) {
+	rows, err := s.write.QueryContext(ctx, "SELECT id, way, envelope FROM blocked WHERE device = ? ORDER BY id", d[:])
+	if err != nil {
+		return nil, classify("read blocked envelopes", err)
+	}
+	defer rows.Close()
+	var out []Blocked
+	for rows.Next() {
+		x := Blocked{Account: name, Device: d}
+		var sealed []byte
+		if err := rows.Scan(&x.ID, &x.Way, &sealed); err != nil {
+			return nil, classify("read blocked envelopes", err)
+		}
+		if x.Envelope, err = s.box.open(blockedLabel(d), sealed); err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, classify("read blocked envelopes", rows.Err())
+}

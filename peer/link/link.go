@@ -1,0 +1,279 @@
+// Package link is the direct way to one device: a long-lived libp2p stream that carries sealed envelopes and a heartbeat.
+//
+// The side that opens the stream says Hello first, with its name and fingerprint; the other checks that the stream's PeerID is
+// the one which the directory certifies for that device, and answers with its own Hello. Then either side sends envelopes,
+// and a Ping every [Heartbeat]; two that are not answered end the link. libp2p's own timeouts (30 s and more) are never
+// waited for. The link says nothing about an envelope's fate: package delivery does that end to end.
+//
+// Layout of a frame: its length as an unsigned varint (kind byte included), the kind, the body.
+//
+//	1 Hello     version(1) fingerprint(32) name(to the end of the frame)
+//	2 Envelope  the sealed envelope
+//	3 Ping      token(8)
+//	4 Pong      token(8)
+//
+// A frame of unknown kind is skipped. An oversized or cut frame ends the link.
+package link
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// ProtocolID names the link's protocol in libp2p's stream negotiation.
+const ProtocolID = "/byway/link/1.0.0"
+
+// Times and bounds of a link.
+const (
+	Heartbeat     = 5 * time.Second
+	handshakeTime = 5 * time.Second
+	writeTime     = 5 * time.Second
+	queueFrames   = 1024
+	queueBytes    = 8 << 20
+)
+
+// ErrFull is returned by Send when the device takes less than is sent to it.
+var ErrFull = errors.New("link queue is full")
+
+// ErrClosed is returned by Send on a link that has ended.
+var ErrClosed = errors.New("link is closed")
+
+// Link is an open link. Send and Close may be called from any goroutine.
+type Link struct {
+	stream network.Stream
+	remote Hello // immutable
+
+	mu     sync.Mutex
+	queue  [][]byte // guarded by mu: encoded frames
+	queued int      // guarded by mu: bytes in queue
+	wake   chan struct{}
+
+	done  chan struct{}
+	once  sync.Once
+	ended sync.WaitGroup
+	cause error // written before done is closed
+
+	rtt    atomic.Int64 // nanoseconds, 0 until measured
+	heard  atomic.Int64 // Unix nanoseconds of the latest frame
+	pinged atomic.Int64 // Unix nanoseconds of the ping that is open, 0 if none
+}
+
+// Dial says Hello on a stream that the caller has opened and waits for the answer. On success it starts the link's two goroutines, which
+// Close stops; receive is called with each envelope, in order, and holds the stream back while it runs. On failure the stream is reset.
+func Dial(ctx context.Context, s network.Stream, self Hello, receive func(*Link, []byte)) (*Link, error) {
+	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
+		if err := writeFrame(s, self.frame()); err != nil {
+			return Hello{}, err
+		}
+		return readHello(r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return start(s, r, receive), nil
+}
+
+// Answer reads the Hello of a stream that the other side has opened, lets allow decide, and answers with self. Else like Dial.
+func Answer(ctx context.Context, s network.Stream, self Hello, allow func(Hello) error, receive func(*Link, []byte)) (*Link, error) {
+	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
+		h, err := readHello(r)
+		if err != nil {
+			return h, err
+		}
+		if err := allow(h); err != nil {
+			return h, err
+		}
+		return h, writeFrame(s, self.frame())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return start(s, r, receive), nil
+}
+
+type greeted struct {
+	hello  Hello
+	reader *bufio.Reader
+}
+
+// greet runs the exchange of Hellos under a deadline that also ends with ctx.
+func greet(ctx context.Context, s network.Stream, exchange func(*bufio.Reader) (Hello, error)) (greeted, error) {
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	_ = s.SetDeadline(time.Now().Add(handshakeTime)) // a transport without deadlines is still ended by ctx
+	g := greeted{reader: bufio.NewReaderSize(s, 32<<10)}
+	var err error
+	if g.hello, err = exchange(g.reader); err != nil {
+		_ = s.Reset()
+		return g, fmt.Errorf("open link: %w", err)
+	}
+	_ = s.SetDeadline(time.Time{})
+	return g, nil
+}
+
+func start(s network.Stream, g greeted, receive func(*Link, []byte)) *Link {
+	l := &Link{stream: s, remote: g.hello, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l.heard.Store(time.Now().UnixNano())
+	l.ended.Add(2)
+	go func() { defer l.ended.Done(); l.end(l.read(g.reader, receive)) }()
+	go func() { defer l.ended.Done(); l.end(l.write()) }()
+	return l
+}
+
+// Remote returns what the other side said of itself.
+func (l *Link) Remote() Hello { return l.remote }
+
+// Stream returns the link's stream, to ask for its addresses. It belongs to the link.
+func (l *Link) Stream() network.Stream { return l.stream }
+
+// RTT returns the latest measured round trip of the heartbeat, 0 before the first.
+func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
+
+// Heard returns when the other side last gave a sign of life.
+func (l *Link) Heard() time.Time { return time.Unix(0, l.heard.Load()) }
+
+// Done is closed when the link has ended; Err then says why.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Err returns why the link has ended, nil while it is open.
+func (l *Link) Err() error {
+	select {
+	case <-l.done:
+		return l.cause
+	default:
+		return nil
+	}
+}
+
+// Send queues an envelope and returns at once. It owns the slice from here on. Errors are [ErrFull] and [ErrClosed].
+func (l *Link) Send(envelope []byte) error {
+	return l.enqueue(appendFrame(make([]byte, 0, len(envelope)+8), kindEnvelope, envelope))
+}
+
+func (l *Link) enqueue(frame []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.done:
+		return ErrClosed
+	default:
+	}
+	if len(l.queue) >= queueFrames || l.queued+len(frame) > queueBytes {
+		return ErrFull
+	}
+	l.queue = append(l.queue, frame)
+	l.queued += len(frame)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Close ends the link and waits for its goroutines. It must not be called from receive.
+func (l *Link) Close() {
+	l.end(net.ErrClosed)
+	l.ended.Wait()
+}
+
+// End ends the link without waiting.
+func (l *Link) End(cause error) { l.end(cause) }
+
+func (l *Link) end(cause error) {
+	l.once.Do(func() {
+		l.cause = cause
+		close(l.done)
+		_ = l.stream.Reset()
+	})
+}
+
+func (l *Link) read(r *bufio.Reader, receive func(*Link, []byte)) error {
+	for {
+		kind, body, err := readFrame(r)
+		if err != nil {
+			return err
+		}
+		l.heard.Store(time.Now().UnixNano())
+		switch kind {
+		case kindEnvelope:
+			receive(l, body)
+		case kindPing:
+			if len(body) == 8 {
+				_ = l.enqueue(appendFrame(nil, kindPong, body)) // a full queue answers by silence
+			}
+		case kindPong:
+			if sent := l.pinged.Swap(0); sent != 0 && len(body) == 8 && binary.BigEndian.Uint64(body) == uint64(sent) {
+				l.rtt.Store(time.Now().UnixNano() - sent)
+			}
+		}
+	}
+}
+
+// write sends what is queued in as few writes as possible, and the heartbeat.
+func (l *Link) write() error {
+	beat := time.NewTicker(Heartbeat)
+	defer beat.Stop()
+	if err := l.ping(); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-l.done:
+			return net.ErrClosed
+		case <-l.wake:
+			if err := l.flush(); err != nil {
+				return err
+			}
+		case <-beat.C:
+			if time.Since(l.Heard()) > 2*Heartbeat {
+				return errors.New("two heartbeats were missed")
+			}
+			if err := l.ping(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// ping uses the time of sending as token: a pong can answer only what was really sent last.
+func (l *Link) ping() error {
+	now := time.Now().UnixNano()
+	l.pinged.Store(now)
+	err := l.enqueue(appendFrame(nil, kindPing, binary.BigEndian.AppendUint64(nil, uint64(now))))
+	if errors.Is(err, ErrFull) {
+		return nil // what fills the queue is itself a sign of life for the other side
+	}
+	return err
+}
+
+func (l *Link) flush() error {
+	l.mu.Lock()
+	batch := l.queue
+	l.queue, l.queued = nil, 0
+	l.mu.Unlock()
+	if err := l.stream.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
+	buffers := bufio.NewWriterSize(l.stream, 64<<10)
+	for _, frame := range batch {
+		if _, err := buffers.Write(frame); err != nil {
+			return err
+		}
+	}
+	return buffers.Flush()
+}
+
+func writeFrame(w io.Writer, frame []byte) error {
+	_, err := w.Write(frame)
+	return err
+}
