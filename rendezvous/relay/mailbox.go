@@ -1,0 +1,85 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
+)
+
+// Address names a device together with its account, as the rendezvous has authenticated or looked it up.
+type Address struct {
+	User   rendezvous.Username
+	Device identity.Fingerprint
+}
+
+// Envelope is one sealed envelope on its way. The relay never changes Data and cannot open it.
+type Envelope struct {
+	From      Address
+	To        Address
+	Submitted time.Time // when the rendezvous got it; stored with millisecond precision
+	Data      []byte    // at most rendezvous.MaxEnvelope bytes
+}
+
+// Held is an envelope in the mailbox.
+type Held struct {
+	Envelope
+	ID uint64 // rises with each put while a Mailbox is open; never 0, never used twice while it is open
+}
+
+// Usage is a number of envelopes and the sum of their Data.
+type Usage struct {
+	Messages uint64
+	Bytes    uint64
+}
+
+// Quota bounds what is kept for one account, over all its devices.
+type Quota struct {
+	Account Usage // all senders together
+	Pair    Usage // one sending account
+}
+
+// Put asks for one envelope to be kept. Apply sets ID, or Refused where the quota does not admit it.
+type Put struct {
+	Envelope *Envelope
+	ID       uint64
+	Refused  bool
+}
+
+// Deletion asks for one envelope to be forgotten. It has no effect on an ID that is not held for this address.
+type Deletion struct {
+	To Address
+	ID uint64
+}
+
+// Batch is what one transaction of the mailbox does: first the deletions, then the puts in their order.
+type Batch struct {
+	Deletions []Deletion
+	Puts      []*Put
+	Quota     Quota
+}
+
+// Mailbox keeps envelopes durably. A store implements it; the relay is its only user. Methods may be called from several goroutines.
+type Mailbox interface {
+	// Apply does the batch in one transaction. When it returns nil, the batch is on the disk and every Put has its ID or is
+	// Refused; on an error nothing of it may be counted on.
+	Apply(ctx context.Context, b *Batch) error
+	// Page returns envelopes for one device with an ID over after, in the order of their IDs: at most limit, and no more than maxBytes
+	// of Data together, but at least one where there is one.
+	Page(ctx context.Context, to Address, after uint64, limit, maxBytes int) ([]Held, error)
+	// Waiting says what is held for one device.
+	Waiting(ctx context.Context, to Address) (Usage, error)
+	// Usage says what is held for all devices of an account.
+	Usage(ctx context.Context, account rendezvous.Username) (Usage, error)
+	// Expire deletes at most limit envelopes submitted before a time, and says how many.
+	Expire(ctx context.Context, before time.Time, limit int) (int, error)
+	// Purge deletes all that is held for one device.
+	Purge(ctx context.Context, to Address) error
+}
+
+// Directory tells which account a device belongs to.
+type Directory interface {
+	// Owner returns an *rendezvous.Error with CodeNoSuchDevice for a device that is on no account.
+	Owner(ctx context.Context, device identity.Fingerprint) (rendezvous.Username, error)
+}
