@@ -1,0 +1,320 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// start serves f in a new home and returns a client of it.
+func start(t *testing.T, f *fake) (*Server, *Client, string) {
+	t.Helper()
+	home := t.TempDir()
+	s, err := serve(f, home, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := Dial(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return s, c, home
+}
+
+func TestVerbs(t *testing.T) {
+	ctx := t.Context()
+	drop := func(_ any, err error) error { return err }
+	for _, tc := range []struct {
+		name string
+		do   func(c *Client) error
+		want any
+	}{
+		{"send", func(c *Client) error {
+			r, err := c.Send(ctx, "bob", "hi \u202e\x1b[2J", peer.SendOptions{Way: "relay", Ref: "x:7"})
+			if want := (peer.Receipt{ID: "m1", To: "bob", N: 1, State: peer.StateAccepted, Sent: time.Unix(1, 5).UTC()}); err == nil && r != want {
+				t.Errorf("got receipt %+v, want %+v", r, want)
+			}
+			return err
+		}, sent{"bob", "hi \u202e\x1b[2J", peer.SendOptions{Way: "relay", Ref: "x:7"}}},
+		{"wait", func(c *Client) error { return drop(c.Wait(ctx, "a/b?c", peer.StateDelivered, time.Second)) }, "wait a/b?c"},
+		{"wait accepted", func(c *Client) error { return drop(c.Wait(ctx, "m1", peer.StateAccepted, 0)) }, "receipt m1"},
+		{"receipt", func(c *Client) error { return drop(c.Receipt(ctx, "m1")) }, "receipt m1"},
+		{"history", func(c *Client) error {
+			list, err := c.History(ctx, peer.HistoryQuery{User: "bob", Search: "a&b", Limit: 7})
+			if err == nil && (list == nil || len(list) != 0) {
+				t.Errorf("got %#v, want an empty list", list)
+			}
+			return err
+		}, peer.HistoryQuery{User: "bob", Search: "a&b", Limit: 7}},
+		{"read", func(c *Client) error { return c.Read(ctx, "bob") }, "read bob"},
+		{"shown", func(c *Client) error { return c.Shown(ctx, "a", "b") }, []string{"a", "b"}},
+		{"who", func(c *Client) error { return drop(c.Who(ctx)) }, "who"},
+		{"route", func(c *Client) error { return drop(c.Route(ctx, "bób")) }, "route bób"},
+		{"ping", func(c *Client) error { return drop(c.Ping(ctx, "bob", "direct")) }, "ping bob direct"},
+		{"verify", func(c *Client) error { return drop(c.Verify(ctx, "bob", true)) }, "verify bob"},
+		{"way", func(c *Client) error { return c.SetWay(ctx, "bob", "relay") }, "way bob relay"},
+		{"status", func(c *Client) error { return drop(c.Status(ctx)) }, "status"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := &fake{}
+			_, c, _ := start(t, f)
+			if err := tc.do(c); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]any{tc.want}, f.calls); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+			f.mu.Lock()
+			f.err = &peer.Error{Code: peer.CodeKeyChanged, Message: "the key has changed", Hint: "byway verify bob", Err: errors.New("cause")}
+			f.mu.Unlock()
+			err := tc.do(c)
+			e, ok := errors.AsType[*peer.Error](err)
+			if !ok || e.Code != peer.CodeKeyChanged || e.Hint != "byway verify bob" || err.Error() != "the key has changed: cause" {
+				t.Errorf("got error %#v, want the peer's", err)
+			}
+		})
+	}
+}
+
+func TestSendWaits(t *testing.T) {
+	f := &fake{wait: func(ctx context.Context, id string, _ peer.State) (peer.Receipt, error) {
+		<-ctx.Done()
+		return peer.Receipt{ID: id, State: peer.StateStored}, ctx.Err()
+	}}
+	_, c, _ := start(t, f)
+	var in sendInput
+	in.Body.To, in.Body.Body, in.Body.Wait, in.Body.TimeoutMS = "bob", "hi", "delivered", 1
+	r, err := post[peer.Receipt](t.Context(), c, "/v1/send", in.Body, once)
+	if err != nil || r.State != peer.StateStored {
+		t.Errorf("got %v, %v; want the latest receipt when the time is over", r.State, err)
+	}
+}
+
+func TestRequestsThatBreakTheSchema(t *testing.T) {
+	_, c, _ := start(t, &fake{})
+	for _, tc := range []struct {
+		name, body string
+		want       peer.Code
+	}{
+		{"no JSON", "{", peer.CodeUsage},
+		{"no recipient", `{"body":"x"}`, peer.CodeUsage},
+		{"unknown way", `{"to":"bob","body":"x","way":"owl"}`, peer.CodeUsage},
+		{"too large", `{"to":"bob","body":"` + strings.Repeat("x", maxRequest) + `"}`, peer.CodeTooLarge},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := call[peer.Receipt](t.Context(), c, http.MethodPost, "/v1/send", []byte(tc.body), once)
+			if got := peer.CodeOf(err); got != tc.want {
+				t.Errorf("got %v (%v), want %v", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestEvents(t *testing.T) {
+	body, ms := "line\nline\u2028", 3.1
+	f := &fake{queue: []peer.Event{
+		{V: 1, Seq: 41, Type: peer.EventMessage, ID: "m", From: "bob", Body: &body, Way: peer.WayLAN},
+		{V: 1, Seq: 42, Type: peer.EventState, Re: "7", MS: &ms},
+	}, final: &peer.Error{Code: peer.CodeFailed, Message: "too slow", Hint: "read faster"}}
+	_, c, _ := start(t, f)
+	sub, err := c.Subscribe(t.Context(), peer.EventOptions{After: 40, Unshown: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	var got []peer.Event
+	var failure error
+	for e, err := range sub.Events() {
+		if err != nil {
+			failure = err
+			break
+		}
+		got = append(got, e)
+	}
+	if diff := cmp.Diff(f.queue, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if e, ok := errors.AsType[*peer.Error](failure); !ok || e.Hint != "read faster" {
+		t.Errorf("got end %v, want the peer's reason", failure)
+	}
+	if want := (peer.EventOptions{After: 40, Unshown: true}); f.asked != want {
+		t.Errorf("got options %+v, want %+v", f.asked, want)
+	}
+}
+
+func TestCloseEndsStreamsAndFinishesRequests(t *testing.T) {
+	waiting, release := make(chan struct{}), make(chan struct{})
+	f := &fake{wait: func(_ context.Context, id string, until peer.State) (peer.Receipt, error) {
+		close(waiting)
+		<-release
+		return peer.Receipt{ID: id, State: until}, nil
+	}}
+	s, c, home := start(t, f)
+	sub, err := c.Subscribe(t.Context(), peer.EventOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.Wait(t.Context(), "m1", peer.StateStored, time.Minute)
+		answered <- err
+	}()
+	<-waiting
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	for _, err := range sub.Events() {
+		if !errors.Is(err, ErrGone) {
+			t.Errorf("got end of stream %v, want ErrGone", err)
+		}
+	}
+	if _, err := Dial(t.Context(), home); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v for a new connection, want ErrGone", err)
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Errorf("a running request: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v after Close, want ErrGone", err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	s, c, _ := start(t, &fake{})
+	for range 2 {
+		if err := c.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-s.StopRequested()
+}
+
+func TestSocketFile(t *testing.T) {
+	t.Run("only the owner", func(t *testing.T) {
+		_, _, home := start(t, &fake{})
+		info, err := os.Stat(filepath.Join(home, SocketName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != 0o600 {
+			t.Errorf("got mode %o, want 600", got)
+		}
+	})
+	t.Run("left by a dead process", func(t *testing.T) {
+		home := t.TempDir()
+		l, err := listen(home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Dial(t.Context(), home); !errors.Is(err, ErrGone) {
+			t.Errorf("got %v, want ErrGone", err)
+		}
+		s, err := serve(&fake{}, home, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("somebody's file", func(t *testing.T) {
+		home := t.TempDir()
+		path := filepath.Join(home, SocketName)
+		if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := serve(&fake{}, home, nil); err == nil {
+			t.Error("serving over a file that is not a socket")
+		}
+		if got, _ := os.ReadFile(path); string(got) != "mine" {
+			t.Errorf("the file holds %q", got)
+		}
+	})
+	t.Run("a long path", func(t *testing.T) {
+		home := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
+		if err := os.Mkdir(home, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Dial(t.Context(), filepath.Join(home, "none")); !errors.Is(err, ErrGone) {
+			t.Errorf("got %v for a home that does not exist, want ErrGone", err)
+		}
+		s, err := serve(&fake{}, home, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		c, err := Dial(t.Context(), home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Status(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDescription(t *testing.T) {
+	_, c, _ := start(t, &fake{})
+	doc, err := get[map[string]any](t.Context(), c, "/openapi.json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := doc["openapi"].(string); !strings.HasPrefix(v, "3.1") {
+		t.Errorf("got openapi %q, want 3.1", v)
+	}
+	paths, _ := doc["paths"].(map[string]any)
+	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "stop", "events"} {
+		if paths["/v1/"+verb] == nil {
+			t.Errorf("no description of /v1/%s", verb)
+		}
+	}
+}
+
+func FuzzRefusal(f *testing.F) {
+	f.Add(404, []byte(`{"code":"no-such-user","message":"m"}`))
+	f.Add(422, []byte(`{"detail":"d","errors":[{"message":"m","location":"l"}]}`))
+	f.Add(500, []byte(`[`))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if _, ok := errors.AsType[*peer.Error](refusal(status, body)); !ok {
+			t.Error("a refusal that is no *peer.Error")
+		}
+	})
+}
+
+func FuzzEvent(f *testing.F) {
+	f.Add([]byte(`{"v":1,"seq":2,"type":"message","body":"x"}`), false)
+	f.Add([]byte(`{"code":"failed"}`), true)
+	f.Fuzz(func(t *testing.T, data []byte, failure bool) {
+		e, err := event(data, failure)
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(e); err != nil {
+			t.Errorf("an event that cannot be written again: %v", err)
+		}
+	})
+}

@@ -1,0 +1,28 @@
+// Package api is the local interface to a running peer: HTTP/JSON over the Unix socket HOME/byway.sock, described by OpenAPI 3.1
+// at /openapi.json. A program that owns a peer calls [Serve]; any other face calls [Dial] and uses the [Client], which has
+// the verbs of the Go API and hands errors back as *peer.Error with their code and hint.
+//
+// # Verbs
+//
+//	POST /v1/send      {to, body, way?, ref?, wait?, timeout_ms?}   → receipt
+//	GET  /v1/receipts/{id}?wait=&timeout_ms=                        → receipt
+//	GET  /v1/who                                                    → [contact]
+//	GET  /v1/route?user=                                            → [route entry]
+//	POST /v1/ping      {user, way?}                                 → pong
+//	GET  /v1/verify?user=        POST /v1/verify {user, accept}     → verification
+//	GET  /v1/history?user=&search=&limit=                           → [history entry]
+//	POST /v1/read {user}   /v1/way {user, way}   /v1/shown {ids}    → nothing
+//	GET  /v1/status                                                 → status
+//	POST /v1/stop                                                   asks the process that owns the peer to leave
+//	GET  /v1/events?unshown=&after=                                 → server-sent events
+//
+// An event's data is one JSON object of the event stream, its id the object's seq; the header Last-Event-ID (or after=) resumes.
+// With unshown=1 the stream begins with the messages that no face has shown. A line ": " comes every 15 s while nothing
+// happens. The stream ends when the peer stops; an event named "failure" before the end carries the reason.
+//
+// # Promises
+//
+// Only the owner may connect: the directory is 0700 and the socket 0600. A request body is read whole, within 5 s and at most 512 KiB,
+// before anything acts on it. Close of the server lets running requests finish, so that what was answered has happened and a
+// refused connection means that nothing has.
+package api

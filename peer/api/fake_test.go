@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// fake is a peer whose answers the test writes.
+type fake struct {
+	err  error // of every verb, when set
+	wait func(ctx context.Context, id string, until peer.State) (peer.Receipt, error)
+
+	mu     sync.Mutex
+	calls  []any
+	queue  []peer.Event
+	final  error
+	closed int
+	asked  peer.EventOptions
+}
+
+func (f *fake) note(call any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
+	return f.err
+}
+
+type sent struct {
+	To, Body string
+	O        peer.SendOptions
+}
+
+func (f *fake) Send(_ context.Context, to, body string, o peer.SendOptions) (peer.Receipt, error) {
+	return peer.Receipt{ID: "m1", To: to, N: 1, State: peer.StateAccepted, Sent: time.Unix(1, 5).UTC()}, f.note(sent{to, body, o})
+}
+
+func (f *fake) Wait(ctx context.Context, id string, until peer.State) (peer.Receipt, error) {
+	if f.wait != nil {
+		return f.wait(ctx, id, until)
+	}
+	return peer.Receipt{ID: id, State: until, Way: peer.WayLAN, MS: 1.5}, f.note("wait " + id)
+}
+
+func (f *fake) Receipt(_ context.Context, id string) (peer.Receipt, error) {
+	return peer.Receipt{ID: id, State: peer.StateAccepted}, f.note("receipt " + id)
+}
+
+func (f *fake) History(_ context.Context, q peer.HistoryQuery) ([]peer.HistoryEntry, error) {
+	return nil, f.note(q)
+}
+func (f *fake) Read(_ context.Context, user string) error { return f.note("read " + user) }
+func (f *fake) Shown(_ context.Context, ids ...string) error {
+	return f.note(ids)
+}
+
+func (f *fake) Who(context.Context) ([]peer.Contact, error) {
+	return []peer.Contact{{Name: "bob", Online: true, Way: peer.WayLAN, Key: peer.KeyPinned}}, f.note("who")
+}
+
+func (f *fake) Route(_ context.Context, user string) ([]peer.RouteEntry, error) {
+	return []peer.RouteEntry{{Way: peer.WayRelay, State: "open", InUse: true}}, f.note("route " + user)
+}
+
+func (f *fake) Ping(_ context.Context, user, way string) (peer.Pong, error) {
+	return peer.Pong{Way: peer.WayLAN, RTT: 0.7}, f.note("ping " + user + " " + way)
+}
+
+func (f *fake) Verify(_ context.Context, user string, accept bool) (peer.Verification, error) {
+	key := peer.KeyPinned
+	if accept {
+		key = peer.KeyVerified
+	}
+	return peer.Verification{User: user, SafetyNumber: "00000", Key: key}, f.note("verify " + user)
+}
+
+func (f *fake) SetWay(_ context.Context, user, way string) error {
+	return f.note("way " + user + " " + way)
+}
+
+func (f *fake) Status(context.Context) (peer.Status, error) {
+	return peer.Status{User: "alice", Version: "test"}, f.note("status")
+}
+
+func (f *fake) subscribe(o peer.EventOptions) (stream, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = o
+	return &fakeStream{f}, f.err
+}
+
+type fakeStream struct{ f *fake }
+
+// Events yields what is queued, then final; without one it waits for ctx.
+func (s *fakeStream) Events(ctx context.Context) iter.Seq2[peer.Event, error] {
+	return func(yield func(peer.Event, error) bool) {
+		s.f.mu.Lock()
+		queue, final := s.f.queue, s.f.final
+		s.f.mu.Unlock()
+		for _, e := range queue {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if final != nil {
+			yield(peer.Event{}, final)
+			return
+		}
+		<-ctx.Done()
+	}
+}
+
+func (s *fakeStream) Close() {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	s.f.closed++
+}

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"iter"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// messages is what the server asks of a peer about messages.
+type messages interface {
+	Send(ctx context.Context, to, body string, o peer.SendOptions) (peer.Receipt, error)
+	Wait(ctx context.Context, id string, until peer.State) (peer.Receipt, error)
+	Receipt(ctx context.Context, id string) (peer.Receipt, error)
+	History(ctx context.Context, q peer.HistoryQuery) ([]peer.HistoryEntry, error)
+	Read(ctx context.Context, user string) error
+	Shown(ctx context.Context, ids ...string) error
+}
+
+// contacts is what the server asks of a peer about other people.
+type contacts interface {
+	Who(ctx context.Context) ([]peer.Contact, error)
+	Route(ctx context.Context, user string) ([]peer.RouteEntry, error)
+	Ping(ctx context.Context, user, way string) (peer.Pong, error)
+	Verify(ctx context.Context, user string, accept bool) (peer.Verification, error)
+	SetWay(ctx context.Context, user, way string) error
+}
+
+// stream is a subscription to events; it is registered from the moment it is made until Close.
+type stream interface {
+	Events(ctx context.Context) iter.Seq2[peer.Event, error]
+	Close()
+}
+
+// node is the peer behind the socket.
+type node interface {
+	messages
+	contacts
+	Status(ctx context.Context) (peer.Status, error)
+	subscribe(o peer.EventOptions) (stream, error)
+}
+
+// running is a *peer.Peer as a node.
+type running struct{ *peer.Peer }
+
+func (r running) subscribe(o peer.EventOptions) (stream, error) { return r.Subscribe(o) }
