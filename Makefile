@@ -1,0 +1,93 @@
+# Byway. `make help` lists the targets. Everything below needs Go, and fetches what it needs from Go's module proxy.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+GO ?= go
+
+# Tools are pinned here and run from the module cache, so that they stay out of go.mod.
+GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BUF := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
+GOVULNCHECK := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+FUZZTIME ?= 30s
+TESTFLAGS ?=
+# The race detector needs a C compiler; without one the tests run all the same.
+RACE := $(if $(shell command -v $${CC:-gcc}),-race)
+INTEROP := docs/interop
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+.PHONY: build
+build: ## bin/rendezvous and bin/byway, static and reproducible
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/rendezvous ./cmd/byway
+
+.PHONY: demo
+demo: ## a rendezvous and two peers on this machine show the whole job and leave nothing behind
+	@echo "building (with a cold cache this takes some minutes)"
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/rendezvous ./cmd/byway
+	@bin/byway demo
+
+.PHONY: test
+test: setup ## every test: race detector, random order
+	@$(if $(RACE),,echo "no C compiler: running without the race detector";) echo "building the tests (with a cold cache this takes some minutes)"
+	$(GO) test $(RACE) -shuffle=on $(TESTFLAGS) ./...
+
+.PHONY: race
+race: setup ## the tests three times over, to shake out what happens rarely
+	$(GO) test -race -shuffle=on -count=3 ./...
+
+.PHONY: bubble
+bubble: ## many peers with faults, in virtual time
+	$(GO) test $(RACE) -shuffle=on -count=1 ./peer/delivery/... ./peer/peertest/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, FUZZTIME=30s each
+	@set -e; grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
+	    echo "$$file $$target"; \
+	    out=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "./$$(dirname "$$file")" 2>&1) \
+	      || { echo "$$out"; exit 1; }; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## every benchmark
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	$(GOLANGCI) fmt
+
+.PHONY: lint
+lint: ## formatting, go vet, golangci-lint
+	@test -z "$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GOLANGCI) run
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what is called (needs the vulnerability database)
+	$(GOVULNCHECK) ./...
+
+.PHONY: gen
+gen: ## the Go code of the wire messages
+	cd rendezvous && $(BUF) lint && $(BUF) generate
+
+.PHONY: check
+check: ## what CI runs: lint, a short fuzz of every parser, every test
+	$(MAKE) lint
+	$(MAKE) fuzz FUZZTIME=2s
+	$(MAKE) test
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin $(INTEROP)/node_modules
+
+# What the tests need besides Go: the independent opener of envelopes runs on Node, where there is one.
+.PHONY: setup
+setup: $(if $(shell command -v npm),$(if $(wildcard $(INTEROP)/package-lock.json),$(INTEROP)/node_modules/.ready))
+
+$(INTEROP)/node_modules/.ready: $(INTEROP)/package-lock.json
+	npm ci --prefix $(INTEROP) --ignore-scripts --no-audit --no-fund
+	@touch $@
