@@ -28,7 +28,8 @@ func TestParseAddress(t *testing.T) {
 		{
 			"several", " /ip4/10.0.0.1/tcp/1/p2p/" + testPeer + ", /ip4/10.0.0.1/udp/1/quic-v1/p2p/" + testPeer +
 				"\n/ip4/10.0.0.1/tcp/1/p2p/" + testPeer + " ",
-			[]string{"/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/1/quic-v1"}, "",
+			[]string{"/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/1/quic-v1"},
+			"",
 		},
 		{"link", "byway://10.0.0.1:4000/" + testPeer, []string{"/ip4/10.0.0.1/tcp/4000", "/ip4/10.0.0.1/udp/4000/quic-v1"}, ""},
 		{"link without port", "byway://chat.example/" + testPeer, []string{"/dns/chat.example/tcp/29929", "/dns/chat.example/udp/29929/quic-v1"}, ""},

@@ -33,17 +33,26 @@ func TestCandidates(t *testing.T) {
 		want  []string
 	}{
 		{"nothing", nil, nil},
-		{"TCP and QUIC", []string{"dnsaddr=/ip4/192.168.1.5/tcp/1" + a, "dnsaddr=/ip6/fd00::5/udp/1/quic-v1" + a},
-			[]string{peerA + " /ip4/192.168.1.5/tcp/1 /ip6/fd00::5/udp/1/quic-v1"}},
+		{
+			"TCP and QUIC",
+			[]string{"dnsaddr=/ip4/192.168.1.5/tcp/1" + a, "dnsaddr=/ip6/fd00::5/udp/1/quic-v1" + a},
+			[]string{peerA + " /ip4/192.168.1.5/tcp/1 /ip6/fd00::5/udp/1/quic-v1"},
+		},
 		{"twice the same", []string{"dnsaddr=/ip4/192.168.1.5/tcp/1" + a, "dnsaddr=/ip4/192.168.1.5/tcp/1" + a}, []string{peerA + " /ip4/192.168.1.5/tcp/1"}},
-		{"two in one", []string{"dnsaddr=/ip4/192.168.1.5/tcp/1" + a, "dnsaddr=/ip4/192.168.1.6/tcp/1" + b},
-			[]string{peerA + " /ip4/192.168.1.5/tcp/1", peerB + " /ip4/192.168.1.6/tcp/1"}},
+		{
+			"two in one",
+			[]string{"dnsaddr=/ip4/192.168.1.5/tcp/1" + a, "dnsaddr=/ip4/192.168.1.6/tcp/1" + b},
+			[]string{peerA + " /ip4/192.168.1.5/tcp/1", peerB + " /ip4/192.168.1.6/tcp/1"},
+		},
 		{"address without DHCP", []string{"dnsaddr=/ip4/169.254.3.4/tcp/1" + a}, []string{peerA + " /ip4/169.254.3.4/tcp/1"}},
 		{"loopback of another machine", []string{"dnsaddr=/ip4/127.0.0.1/tcp/22" + a, "dnsaddr=/ip4/192.168.1.5/tcp/1" + a}, []string{peerA + " /ip4/192.168.1.5/tcp/1"}},
 		{"loopback alone", []string{"dnsaddr=/ip4/127.0.0.1/tcp/22" + a, "dnsaddr=/ip6/::1/tcp/22" + a}, nil},
 		{"mapped loopback", []string{"dnsaddr=/ip6/::ffff:127.0.0.1/tcp/22" + a}, nil},
-		{"loopback of this machine", []string{"dnsaddr=/ip4/127.0.0.1/tcp/1" + a, "dnsaddr=/ip4/192.168.1.7/tcp/1" + a},
-			[]string{peerA + " /ip4/127.0.0.1/tcp/1 /ip4/192.168.1.7/tcp/1"}},
+		{
+			"loopback of this machine",
+			[]string{"dnsaddr=/ip4/127.0.0.1/tcp/1" + a, "dnsaddr=/ip4/192.168.1.7/tcp/1" + a},
+			[]string{peerA + " /ip4/127.0.0.1/tcp/1 /ip4/192.168.1.7/tcp/1"},
+		},
 		{"unfit", []string{
 			"dnsaddr=/ip4/0.0.0.0/tcp/1" + a, "dnsaddr=/ip4/224.0.0.251/udp/5353/quic-v1" + a, "dnsaddr=/ip4/169.254.169.254/tcp/80" + a,
 			"dnsaddr=/ip6/fe80::1/tcp/1" + a, "dnsaddr=/dns4/evil.example/tcp/1" + a, "dnsaddr=/ip4/192.168.1.5/tcp/1/ws" + a,
