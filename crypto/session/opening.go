@@ -74,8 +74,10 @@ func (s *Start) check(payload []byte) error {
 		return fmt.Errorf("checkpoint of %d bytes: %w", len(s.Checkpoint), ErrTooLarge)
 	case s.From.Fingerprint != s.Signer.Public().Fingerprint():
 		return errors.New("sender's fingerprint is not the signer's")
-	case s.Time.UnixMilli() < 0:
-		return errors.New("time before 1970")
+	case !utf8.ValidString(s.From.Name):
+		return errors.New("sender's name is not UTF-8")
+	case s.Time.UnixMilli() < 0 || s.Time.UnixMilli() > maxTime:
+		return errors.New("time is not between 1970 and 9999")
 	}
 	return nil
 }
