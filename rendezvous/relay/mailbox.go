@@ -83,3 +83,18 @@ type Directory interface {
 	// Owner returns an *rendezvous.Error with CodeNoSuchDevice for a device that is on no account.
 	Owner(ctx context.Context, device identity.Fingerprint) (rendezvous.Username, error)
 }
+
+func (u *Usage) add(size uint64) {
+	u.Messages++
+	u.Bytes += size
+}
+
+func (u *Usage) remove(size uint64) {
+	u.Messages--
+	u.Bytes -= size
+}
+
+// admits says whether one more envelope fits into a bound. Where there is none, one always does.
+func (u Usage) admits(size uint64, bound Usage) bool {
+	return u.Messages == 0 || u.Messages < bound.Messages && u.Bytes+size <= bound.Bytes
+}

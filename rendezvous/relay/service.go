@@ -2,93 +2,127 @@ package relay
 
 import (
 	"context"
-	"errors"
+	"sync"
 
+	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
 // Service is the relay of one rendezvous.
-type Service struct{}
+type Service struct {
+	mailbox   Mailbox
+	directory Directory
+	o         Options
+	inits     *initLimit
+	cancel    context.CancelFunc // ends reads of the mailbox; never a commit
+	stop      chan struct{}      // closed by Close
+	alarm     chan struct{}      // capacity 1: sent to when armed becomes true
+	running   sync.WaitGroup
 
-// New makes a Service and starts its goroutines: one that commits, one that keeps time, and Options.Readers that read the
-// mailbox. Close stops them and waits.
-func New(m Mailbox, d Directory, o Options) *Service { return &Service{} }
-
-// Submission is one envelope that an authenticated device hands over.
-type Submission struct {
-	From     Address
-	Device   []byte // the recipient's fingerprint as it came from the wire
-	Envelope []byte // owned by the Service from here on
-	LiveOnly bool   // refuse it with CodeRecipientAway rather than keep it
+	mu       sync.Mutex // guards the following, and every device, Attachment, message and Tap
+	work     *sync.Cond // the committer has something to do
+	readable *sync.Cond // reads is not empty
+	settled  *sync.Cond // a commit has ended
+	devices  map[identity.Fingerprint]*device
+	senders  map[identity.Fingerprint]*Usage // what each has submitted and not been told of
+	live     liveList                        // in the order of their deadlines
+	armed    bool                            // watchDeadlines looks again by itself
+	queue    commitQueue
+	reads    []*Attachment // that wait for a reader, each once
+	taps     map[*Tap]struct{}
+	counters Counters
+	draining bool
+	closed   bool
 }
 
-// Submit hands over one envelope and returns soon: it may read the directory, and never waits for the mailbox or for the recipient.
-// done is called exactly once with the outcome: perhaps before Submit returns, perhaps on another goroutine, never with a
-// lock of the Service held. It must not block. Calls for one sender that come one after another keep their order.
-func (s *Service) Submit(ctx context.Context, m Submission, done func(Outcome)) {
-	done(refused(rendezvous.CodeInternal, 0))
+// device is what is known of a recipient while it is attached or something is under way for it.
+type device struct {
+	to         Address
+	attachment *Attachment         // nil while it is away
+	storing    int                 // puts that are queued or being committed
+	spilling   int                 // those of them that the present attachment has been given
+	commits    uint64              // puts that have been settled
+	forgetting map[uint64]struct{} // IDs whose deletion is queued or being committed
 }
 
-// Delivery is one envelope for an attached device.
-type Delivery struct {
-	ID     uint64 // for Taken; unique on this attachment, never 0
-	Stored bool   // it came out of the mailbox
-	Envelope
+// New makes a Service and starts its goroutines: one that commits, one that keeps time, one that deletes what has expired, and
+// Options.Readers that read the mailbox. Close stops them and waits.
+func New(m Mailbox, d Directory, o Options) *Service {
+	o = o.withDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{
+		mailbox:   m,
+		directory: d,
+		o:         o,
+		inits:     newInitLimit(o),
+		cancel:    cancel,
+		stop:      make(chan struct{}),
+		alarm:     make(chan struct{}, 1),
+		devices:   make(map[identity.Fingerprint]*device),
+		senders:   make(map[identity.Fingerprint]*Usage),
+		taps:      make(map[*Tap]struct{}),
+	}
+	s.counters.Refused = make(map[rendezvous.Code]uint64)
+	s.work = sync.NewCond(&s.mu)
+	s.readable = sync.NewCond(&s.mu)
+	s.settled = sync.NewCond(&s.mu)
+	s.running.Go(s.commitAll)
+	s.running.Go(s.watchDeadlines)
+	s.running.Go(func() { s.sweepAll(ctx) })
+	for range o.Readers {
+		s.running.Go(func() { s.readAll(ctx) })
+	}
+	return s
 }
 
-// Wire is the delivery as the frame that is pushed to the device.
-func (d Delivery) Wire() *rendezvous.Deliver { return nil }
-
-// Attach says that a device is connected. From now until Close, deliver is called for each envelope: in order, one at a time, with the
-// Service's lock held. So deliver must not block, must not call the Service, and must not take a lock that its owner holds while
-// calling the Service; it should append to the connection's queue, which needs room for Options.Untaken and Options.Window
-// together and never more. An older attachment of the same device is closed.
-func (s *Service) Attach(to Address, deliver func(Delivery)) (*Attachment, error) {
-	return nil, errors.ErrUnsupported
+// deviceLocked returns the record of a device, making it where there is none. Whoever ends something calls tidyLocked.
+func (s *Service) deviceLocked(to Address) *device {
+	d := s.devices[to.Device]
+	if d == nil {
+		d = &device{to: to, forgetting: make(map[uint64]struct{})}
+		s.devices[to.Device] = d
+	}
+	return d
 }
 
-// Attachment is one connected device. Its methods may be called from any goroutine.
-type Attachment struct{}
+func (s *Service) tidyLocked(d *device) {
+	if d.attachment == nil && d.storing == 0 && len(d.forgetting) == 0 {
+		delete(s.devices, d.to.Device)
+	}
+}
 
-// Taken says that the device holds these deliveries, or will never want them: they are forgotten. Unknown IDs, and all IDs after
-// Close, are ignored.
-func (a *Attachment) Taken(ids ...uint64) {}
-
-// Close says that the connection is gone. What was live and untaken goes to the mailbox. No deliver call is running or
-// begins after it has returned. Close is idempotent.
-func (a *Attachment) Close() {}
-
-// Counters are totals since New.
+// Counters are totals since New, and a few present values.
 type Counters struct {
-	Relayed   Usage  // outcome TAKEN: through memory alone
-	Stored    Usage  // outcome STORED
-	Delivered Usage  // taken out of the mailbox by their devices
-	Expired   uint64 // envelopes whose lifetime ended in the mailbox
-	Refused   map[rendezvous.Code]uint64
-	InMemory  Usage  // now: untaken live ones and those that wait for a commit
-	Attached  int    // now
-	Commits   uint64 // transactions of the mailbox
-	Failures  uint64 // transactions that failed
+	Relayed   Usage                      // outcome TAKEN before it was stored
+	Stored    Usage                      // outcome STORED
+	Delivered Usage                      // taken by their devices after they were stored
+	Expired   uint64                     // envelopes whose lifetime ended in the mailbox
+	Refused   map[rendezvous.Code]uint64 // outcome REFUSED, by code
+	Kept      uint64                     // deletions given up after failures: these envelopes come again
+	Commits   uint64                     // transactions of the mailbox
+	Failures  uint64                     // transactions that failed
+	InMemory  Usage                      // now: untaken live ones and those that wait for a commit
+	Attached  int                        // now
 }
 
 // Counters returns the present totals.
-func (s *Service) Counters() Counters { return Counters{} }
+func (s *Service) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counters
+	c.Refused = make(map[rendezvous.Code]uint64, len(s.counters.Refused))
+	for code, n := range s.counters.Refused {
+		c.Refused[code] = n
+	}
+	return c
+}
 
-// Waiting says what the mailbox holds for one device; Usage says it for an account.
-func (s *Service) Waiting(ctx context.Context, to Address) (Usage, error) { return Usage{}, nil }
+// Waiting says what the mailbox holds for one device.
+func (s *Service) Waiting(ctx context.Context, to Address) (Usage, error) {
+	return s.mailbox.Waiting(ctx, to)
+}
 
 // Usage says what the mailbox holds for all devices of an account.
 func (s *Service) Usage(ctx context.Context, account rendezvous.Username) (Usage, error) {
-	return Usage{}, nil
+	return s.mailbox.Usage(ctx, account)
 }
-
-// Purge forgets all that is kept for a device that has been removed, and closes its attachment.
-func (s *Service) Purge(ctx context.Context, to Address) error { return nil }
-
-// Drain refuses new submissions with CodeDraining, puts everything that is in memory into the mailbox and returns when all outcomes
-// have been told and all deletions are committed, or when ctx ends. Attachments stay until they are closed, and get nothing more.
-func (s *Service) Drain(ctx context.Context) error { return nil }
-
-// Close stops the goroutines and waits for them. What is still in memory is refused with CodeDraining: call Drain first. Close
-// is idempotent.
-func (s *Service) Close() error { return nil }
