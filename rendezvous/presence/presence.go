@@ -1,12 +1,16 @@
 // Package presence knows which devices are connected to this rendezvous now, and tells those who watch. Use [Tracker.Join] for each
 // signed-in connection and [Tracker.Watch] for each connection that asked to watch.
 //
-// A watcher first gets everybody who is online, then each change, gathered for [Gather] so that a storm of reconnects becomes few frames. Changes are
-// kept in one ring for all watchers: a watcher that falls out of it gets a fresh snapshot, so it is never silently wrong and never costs
-// more memory than its position.
+// A watcher first gets everybody who is online, then each change, gathered for [Gather] so that a storm of reconnects becomes few
+// messages. Changes are kept in one ring for all watchers: a watcher that falls out of it gets a fresh snapshot, so it is never
+// silently wrong and costs no more memory than its position and the snapshot that it shares with others.
 package presence
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/byway-chat/byway/crypto/identity"
@@ -18,7 +22,7 @@ import (
 const (
 	// Gather is how long changes are gathered before watchers are told.
 	Gather = 50 * time.Millisecond
-	// MaxChanges is how many changes one Presence message holds; with the longest names it stays well under rendezvous.MaxFrame.
+	// MaxChanges is how many changes one Presence message holds; with the longest names it stays under rendezvous.MaxFrame.
 	MaxChanges = 1000
 	// Ring is how many changes are kept for slow watchers.
 	Ring = 8192
@@ -36,38 +40,109 @@ type Connection struct {
 }
 
 // Tracker knows who is connected. Its methods may be called from any goroutine.
-type Tracker struct{}
+type Tracker struct {
+	mu      sync.Mutex // guards the following
+	devices map[identity.Fingerprint]*Connection
+	users   map[rendezvous.Username]int // devices online
+	log     changeLog
+	told    uint64        // changes up to here may be shown to watchers
+	tell    chan struct{} // closed when told rises
+	timer   bool          // told will rise by itself
+	all     *snapshot     // of the changes up to all.at; nil: none made yet
+}
 
 // New makes an empty Tracker. It starts no goroutine; only a timer runs, for Gather after a change.
-func New() *Tracker { return &Tracker{} }
+func New() *Tracker {
+	return &Tracker{
+		devices: make(map[identity.Fingerprint]*Connection),
+		users:   make(map[rendezvous.Username]int),
+		tell:    make(chan struct{}),
+	}
+}
 
 // Join says that a device is connected, and returns the function that says that this connection is gone (idempotent). A second
 // connection of a device takes the place of the first: watchers see no change, and the first one's leave does nothing.
-func (t *Tracker) Join(c Connection) (leave func()) { return func() {} }
+func (t *Tracker) Join(c Connection) (leave func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.devices[c.Device]; old == nil {
+		t.users[c.User]++
+		t.noteLocked(rendezvous.Change_JOIN, c.User, c.Device)
+	}
+	present := &c
+	t.devices[c.Device] = present
+	return func() { t.leave(present) }
+}
+
+func (t *Tracker) leave(c *Connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.devices[c.Device] != c {
+		return
+	}
+	delete(t.devices, c.Device)
+	if t.users[c.User]--; t.users[c.User] == 0 {
+		delete(t.users, c.User)
+	}
+	t.noteLocked(rendezvous.Change_LEAVE, c.User, c.Device)
+}
 
 // KeysChanged tells watchers that a device's bundle or addresses, or its account's entry, has changed.
-func (t *Tracker) KeysChanged(user rendezvous.Username, device identity.Fingerprint) {}
+func (t *Tracker) KeysChanged(user rendezvous.Username, device identity.Fingerprint) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.noteLocked(rendezvous.Change_KEYS, user, device)
+}
+
+// noteLocked records a change and sees to it that watchers are told of it within Gather.
+func (t *Tracker) noteLocked(kind rendezvous.Change_Kind, user rendezvous.Username, device identity.Fingerprint) {
+	t.log.add(change{kind: kind, user: user, device: device})
+	if t.timer {
+		return
+	}
+	t.timer = true
+	time.AfterFunc(Gather, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.timer = false
+		t.told = t.log.end
+		close(t.tell)
+		t.tell = make(chan struct{})
+	})
+}
 
 // Online says whether any device of the account is connected.
-func (t *Tracker) Online(user rendezvous.Username) bool { return false }
+func (t *Tracker) Online(user rendezvous.Username) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.users[user] > 0
+}
 
 // DeviceOnline says whether the device is connected.
-func (t *Tracker) DeviceOnline(device identity.Fingerprint) bool { return false }
+func (t *Tracker) DeviceOnline(device identity.Fingerprint) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.devices[device] != nil
+}
 
 // Active returns all connections in the order of user name and device.
-func (t *Tracker) Active() []Connection { return nil }
+func (t *Tracker) Active() []Connection {
+	t.mu.Lock()
+	present := slices.Collect(maps.Values(t.devices))
+	t.mu.Unlock()
+	active := make([]Connection, len(present))
+	for i, c := range present { // a Connection never changes after Join
+		active[i] = *c
+	}
+	slices.SortFunc(active, func(a, b Connection) int {
+		return cmp.Or(cmp.Compare(a.User, b.User), slices.Compare(a.Device[:], b.Device[:]))
+	})
+	return active
+}
 
 // Count returns how many devices and how many accounts are connected.
-func (t *Tracker) Count() (devices, users int) { return 0, 0 }
-
-// Watch begins to watch; the first messages of Next are the snapshot.
-func (t *Tracker) Watch() *Watcher { return &Watcher{} }
-
-// Watcher is one connection's position in the changes. It is used by one goroutine.
-type Watcher struct{}
-
-// Ready returns a channel that is closed when Next has something. Ask for it anew after each Next.
-func (w *Watcher) Ready() <-chan struct{} { return nil }
-
-// Next returns the next Presence message to push, and nil when there is nothing new. It never blocks.
-func (w *Watcher) Next() *rendezvous.Presence { return nil }
+func (t *Tracker) Count() (devices, users int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.devices), len(t.users)
+}
