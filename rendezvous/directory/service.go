@@ -20,17 +20,6 @@ const (
 	Closed   Policy = "closed"
 )
 
-// Hasher makes and checks password records (PHC strings). Argon2 makes the one for production.
-type Hasher interface {
-	Hash(password []byte) (string, error)
-	// Verify says whether the password is the record's, and whether the record should be made anew with the present parameters.
-	Verify(record string, password []byte) (ok, rehash bool, err error)
-	// Dummy is a record that no password fits and that costs as much to check as one that Hash makes.
-	Dummy() string
-	// Describe names a record's scheme and parameters, such as "argon2id m=65536,t=3,p=4", and nothing else of it.
-	Describe(record string) string
-}
-
 // Presence is what the Service needs of presence.Tracker.
 type Presence interface {
 	Online(user rendezvous.Username) bool
