@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -140,7 +141,7 @@ func (c *Conn) hello(ctx context.Context, agent string) error {
 		return fmt.Errorf("say hello: %w", f.GetFailure().Err())
 	case f.GetGoodbye() != nil:
 		return fmt.Errorf("say hello: %w", goodbye(f.GetGoodbye()))
-	case f.GetWelcome() == nil || len(f.GetWelcome().GetNonce()) != nonceSize:
+	case f.GetWelcome() == nil || len(f.GetWelcome().GetNonce()) != rendezvous.NonceSize:
 		return fmt.Errorf("say hello: %w", ErrNotARendezvous)
 	case f.GetWelcome().GetVersion() != rendezvous.Version:
 		return fmt.Errorf("say hello: %w", rendezvous.Errorf(rendezvous.CodeUnsupportedVersion,
@@ -151,16 +152,13 @@ func (c *Conn) hello(ctx context.Context, agent string) error {
 	return nil
 }
 
-// nonceSize is the length of Welcome's nonce in bytes.
-const nonceSize = 32
-
 // cut shortens s to at most n bytes without splitting a character.
 func cut(s string, n int) string {
-	for len(s) > n {
-		n--
-		if n > 0 && s[n]&0xC0 != 0x80 {
-			return s[:n]
-		}
+	if len(s) <= n {
+		return s
 	}
-	return s
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

@@ -1,0 +1,201 @@
+package framing
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/byway-chat/byway/rendezvous"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// sink is a stream in memory. While stuck, writes wait for their deadline.
+type sink struct {
+	mu       sync.Mutex // guards the following
+	content  bytes.Buffer
+	writes   int
+	deadline time.Time
+	stuck    bool
+	fail     error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stuck {
+		time.Sleep(time.Until(s.deadline))
+		return 0, errors.New("deadline exceeded")
+	}
+	if s.fail != nil {
+		return 0, s.fail
+	}
+	s.writes++
+	return s.content.Write(p)
+}
+
+func (s *sink) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = t
+	return nil
+}
+
+func ping(token uint64) *rendezvous.Frame {
+	return &rendezvous.Frame{Body: &rendezvous.Frame_Ping{Ping: &rendezvous.Ping{Token: token}}}
+}
+
+func submit(size int) *rendezvous.Frame {
+	return &rendezvous.Frame{Body: &rendezvous.Frame_Submit{Submit: &rendezvous.Submit{Envelope: make([]byte, size)}}}
+}
+
+func TestWriterCoalesces(t *testing.T) {
+	s := new(sink)
+	w := NewWriter(s, 1000, 1<<20)
+	for i := range 1000 {
+		if err := w.Add(ping(uint64(i) + 1)); err != nil {
+			t.Fatalf("frame %d: %v", i, err)
+		}
+	}
+	if err := w.Add(ping(0)); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("frame over the bound: got %v, want %v", err, ErrQueueFull)
+	}
+	w.Close()
+	if err := w.Run(); err != nil {
+		t.Fatalf("run: %v", err)
+	}
+	if s.writes != 1 {
+		t.Errorf("got %d writes, want 1", s.writes)
+	}
+	r := bufio.NewReader(&s.content)
+	for i := range 1000 {
+		f, err := rendezvous.ReadFrame(r)
+		if err != nil {
+			t.Fatalf("read frame %d: %v", i, err)
+		}
+		if got, want := f.GetPing().GetToken(), uint64(i)+1; got != want {
+			t.Fatalf("got token %d, want %d", got, want)
+		}
+	}
+	if _, err := rendezvous.ReadFrame(r); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: got %v, want EOF", err)
+	}
+	if err := w.Add(ping(0)); !errors.Is(err, ErrClosed) {
+		t.Errorf("frame after Close: got %v, want %v", err, ErrClosed)
+	}
+}
+
+func TestWriterBoundsBytes(t *testing.T) {
+	s := new(sink)
+	w := NewWriter(s, 1000, 300<<10)
+	var got []error
+	for range 4 {
+		got = append(got, w.Add(submit(rendezvous.MaxEnvelope)))
+	}
+	for i, want := range []error{nil, nil, nil, ErrQueueFull} {
+		if !errors.Is(got[i], want) {
+			t.Errorf("envelope %d: got %v, want %v", i, got[i], want)
+		}
+	}
+	if err := w.Add(submit(rendezvous.MaxFrame)); !errors.Is(err, rendezvous.ErrFrameTooLarge) {
+		t.Errorf("an oversized frame: got %v, want %v", err, rendezvous.ErrFrameTooLarge)
+	}
+	if err := w.Add(ping(7)); err != nil {
+		t.Errorf("a small frame beside it: %v", err)
+	}
+	if frames, bytes := w.Queued(); frames != 4 || bytes < 3*rendezvous.MaxEnvelope {
+		t.Errorf("queued %d frames and %d bytes", frames, bytes)
+	}
+	w.Close()
+	if err := w.Run(); err != nil {
+		t.Fatalf("run: %v", err)
+	}
+	r := bufio.NewReader(&s.content)
+	n := 0
+	for ; ; n++ {
+		if _, err := rendezvous.ReadFrame(r); err != nil {
+			break
+		}
+	}
+	if n != 4 {
+		t.Errorf("read %d frames, want 4", n)
+	}
+}
+
+func TestWriterGivesUpOnAReaderThatSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWriter(&sink{stuck: true}, 10, 1<<20)
+		began := time.Now()
+		if err := w.Add(ping(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Run(); err == nil {
+			t.Error("a write that never ended has succeeded")
+		}
+		if got := time.Since(began); got != writeTimeout {
+			t.Errorf("gave up after %v, want %v", got, writeTimeout)
+		}
+		if err := w.Add(ping(2)); !errors.Is(err, ErrClosed) {
+			t.Errorf("frame after a failed write: got %v, want %v", err, ErrClosed)
+		}
+	})
+}
+
+// TestWriterKeepsOrder adds from one goroutine while Run writes on another.
+func TestWriterKeepsOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.IntRange(0, 3000), 1, 200).Draw(t, "sizes")
+		s := new(sink)
+		w := NewWriter(s, len(sizes), 4<<20)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := w.Run(); err != nil {
+				t.Errorf("run: %v", err)
+			}
+		})
+		for _, n := range sizes {
+			if err := w.Add(submit(n)); err != nil {
+				t.Fatalf("add: %v", err)
+			}
+		}
+		w.Close()
+		wg.Wait()
+		r := bufio.NewReader(&s.content)
+		for i, want := range sizes {
+			f, err := rendezvous.ReadFrame(r)
+			if err != nil {
+				t.Fatalf("read frame %d: %v", i, err)
+			}
+			if got := len(f.GetSubmit().GetEnvelope()); got != want {
+				t.Fatalf("frame %d: got %d bytes, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+func BenchmarkWriter(b *testing.B) {
+	w := NewWriter(discard{}, math.MaxInt, math.MaxInt)
+	f := submit(64)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = w.Run() })
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = w.Add(f)
+	}
+	w.Close()
+	wg.Wait()
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error)      { return len(p), nil }
+func (discard) SetWriteDeadline(time.Time) error { return nil }
