@@ -1,0 +1,207 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/directory"
+	"github.com/byway-chat/byway/rendezvous/framing"
+	"github.com/byway-chat/byway/rendezvous/relay"
+)
+
+// The queue of frames to one peer. The relay keeps at most 320 deliveries untaken and a peer at most 4,096 submissions unanswered, so only a
+// peer that does not read fills it.
+const (
+	maxQueuedFrames = 8192
+	maxQueuedBytes  = 16 << 20
+	// enrolTimeout is how long a stream may stay between Login and Enrol: the peer may have to make its keys.
+	enrolTimeout = time.Minute
+	// lingerTimeout is how long a peer has to close its end after Goodbye.
+	lingerTimeout = time.Second
+)
+
+// conn is one control stream.
+type conn struct {
+	server *Server        // immutable, as are the following
+	stream network.Stream // read by the reader, written through writer
+	peer   peer.ID        // proven by the handshake
+	ip     netip.Addr     // invalid where the transport has none
+	nonce  []byte
+	since  time.Time
+	writer *framing.Writer
+
+	agent    string             // set by the reader in hello
+	greeted  bool               // owned by the reader
+	unwatch  context.CancelFunc // owned by the reader; nil: not watching
+	requests requests
+	helpers  sync.WaitGroup // writer and watcher
+
+	signed  atomic.Pointer[directory.SignedIn] // set once, by registry.signIn
+	signing atomic.Bool                        // a request of the session family is being done
+	heard   atomic.Int64                       // Unix nanoseconds of the last frame
+	ending  atomic.Bool                        // whatever still arrives is ignored
+	dropped atomic.Pointer[string]             // why the stream is to be cut
+	dog     *time.Timer                        // runs watchdog
+
+	mu         sync.Mutex // guards the following; held while attaching, never in deliver
+	deadline   time.Time  // until when it must be signed in
+	enrolment  *directory.Enrolment
+	attachment *relay.Attachment
+	leave      func()
+}
+
+// handle serves one stream from its opening to its end. libp2p calls it in a goroutine of its own, which becomes the reader.
+func (s *Server) handle(ctx context.Context, stream network.Stream) {
+	now := time.Now()
+	c := &conn{
+		server: s, stream: stream, peer: stream.Conn().RemotePeer(), ip: remoteIP(stream.Conn().RemoteMultiaddr()),
+		nonce: make([]byte, rendezvous.NonceSize), since: now, deadline: now.Add(rendezvous.SignInTimeout),
+		writer: framing.NewWriter(stream, maxQueuedFrames, maxQueuedBytes),
+	}
+	_, _ = rand.Read(c.nonce) // never fails
+	c.heard.Store(now.UnixNano())
+	if !s.conns.add(c) {
+		_ = stream.Reset()
+		return
+	}
+	defer s.conns.remove(c)
+	c.run(ctx)
+}
+
+func (c *conn) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.helpers.Go(c.write)
+	c.dog = time.AfterFunc(time.Hour, c.watchdog)
+	c.dog.Reset(rendezvous.SignInTimeout) // not before the field is set, which watchdog reads
+	err := c.read(ctx)
+	c.ending.Store(true)
+	c.dog.Stop()
+	if why := c.dropped.Load(); why != nil {
+		err = errors.New(*why)
+	}
+	cancel()
+	c.writer.Close()
+	c.requests.close()
+	c.signOut()
+	c.helpers.Wait()
+	_ = c.stream.Reset() // without effect where write has closed it
+	if who := c.signed.Load(); who != nil {
+		c.server.log.Debug("peer left", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()),
+			slog.String("reason", err.Error()))
+	}
+	// The connection below may carry nothing any more.
+	c.server.expectSignIn(c.stream.Conn())
+}
+
+// read hands every frame to its handler until the stream ends.
+func (c *conn) read(ctx context.Context) error {
+	r := bufio.NewReader(c.stream)
+	for {
+		f, err := rendezvous.ReadFrame(r)
+		if err != nil {
+			return err
+		}
+		c.heard.Store(time.Now().UnixNano())
+		if !c.ending.Load() {
+			c.dispatch(ctx, f)
+		}
+	}
+}
+
+// write is the writer goroutine. After a clean end it gives the peer a moment to read what was said.
+func (c *conn) write() {
+	if err := c.writer.Run(); err != nil {
+		_ = c.stream.Reset()
+		return
+	}
+	_ = c.stream.CloseWrite()
+	_ = c.stream.SetReadDeadline(time.Now().Add(lingerTimeout))
+}
+
+// watchdog runs when the stream may have to be cut: not signed in in time, silent, or told so by drop.
+func (c *conn) watchdog() {
+	why, again := c.overdue(time.Now())
+	if why == "" {
+		c.dog.Reset(again)
+		return
+	}
+	c.dropped.CompareAndSwap(nil, &why)
+	_ = c.stream.Reset()
+}
+
+// overdue says why the stream is to be cut, or after what time to ask again.
+func (c *conn) overdue(now time.Time) (why string, again time.Duration) {
+	if p := c.dropped.Load(); p != nil {
+		return *p, 0
+	}
+	quiet := now.Sub(time.Unix(0, c.heard.Load()))
+	if quiet >= rendezvous.IdleTimeout {
+		return "silent", 0
+	}
+	again = rendezvous.IdleTimeout - quiet
+	if c.signed.Load() == nil {
+		c.mu.Lock()
+		left := c.deadline.Sub(now)
+		c.mu.Unlock()
+		if left <= 0 {
+			return "not signed in", 0
+		}
+		again = min(again, left)
+	}
+	return "", again
+}
+
+// drop cuts the stream soon. It never blocks: it is called with locks of the services held.
+func (c *conn) drop(why string) {
+	if c.dropped.CompareAndSwap(nil, &why) {
+		c.ending.Store(true)
+		c.writer.Close()
+		c.dog.Reset(0)
+	}
+}
+
+// end says goodbye and closes the stream when that is written. It does not wait.
+func (c *conn) end(g *rendezvous.Goodbye) {
+	if c.ending.Swap(true) {
+		return
+	}
+	_ = c.writer.Add(&rendezvous.Frame{Body: &rendezvous.Frame_Goodbye{Goodbye: g}})
+	c.writer.Close()
+}
+
+// send queues a frame. A peer that does not read what it is sent is cut off.
+func (c *conn) send(f *rendezvous.Frame) {
+	err := c.writer.Add(f)
+	switch {
+	case err == nil || errors.Is(err, framing.ErrClosed):
+	case errors.Is(err, framing.ErrQueueFull):
+		c.drop("does not read")
+	default:
+		c.server.log.Error("a frame could not be encoded", slog.String("error", err.Error()))
+		c.drop("a frame could not be encoded")
+	}
+}
+
+// reply answers request id with a frame, or with the Failure that err amounts to.
+func (c *conn) reply(id uint64, f *rendezvous.Frame, err error) {
+	if err != nil {
+		if _, ok := errors.AsType[*rendezvous.Error](err); !ok && !errors.Is(err, context.Canceled) {
+			c.server.log.Error("a request failed", slog.String("error", err.Error()))
+		}
+		f = &rendezvous.Frame{Body: &rendezvous.Frame_Failure{Failure: rendezvous.FailureOf(err)}}
+	}
+	f.Id = id
+	c.send(f)
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"sync"
+
+	"github.com/byway-chat/byway/rendezvous"
+)
+
+// Bounds of the requests of one stream that take time: reading the database or hashing a password.
+const (
+	maxRunning = 4
+	maxWaiting = 64
+)
+
+// requests does the requests of one stream that may take long, a few at a time, so that the reader always gets on to the next
+// heartbeat. The zero value is ready.
+type requests struct {
+	wg sync.WaitGroup // running
+
+	mu      sync.Mutex // guards the following
+	waiting []func()
+	running int
+	closed  bool
+}
+
+// do runs f on a goroutine soon; it reports false where too many wait.
+func (r *requests) do(f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || len(r.waiting) >= maxWaiting {
+		return false
+	}
+	if r.running >= maxRunning {
+		r.waiting = append(r.waiting, f)
+		return true
+	}
+	r.running++
+	r.wg.Go(func() { r.work(f) })
+	return true
+}
+
+// work does f and then what waits.
+func (r *requests) work(f func()) {
+	for f != nil {
+		f()
+		f = r.next()
+	}
+}
+
+func (r *requests) next() func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) == 0 || r.closed {
+		r.running--
+		return nil
+	}
+	f := r.waiting[0]
+	r.waiting[0] = nil
+	if r.waiting = r.waiting[1:]; len(r.waiting) == 0 {
+		r.waiting = nil
+	}
+	return f
+}
+
+// close forgets what waits and waits for what runs, whose context the caller has cancelled.
+func (r *requests) close() {
+	r.mu.Lock()
+	r.closed, r.waiting = true, nil
+	r.mu.Unlock()
+	r.wg.Wait()
+}
+
+// request does one request apart from the reader and answers it.
+func (c *conn) request(ctx context.Context, id uint64, handler func(context.Context) (*rendezvous.Frame, error)) {
+	if id == 0 {
+		c.reply(0, nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "a request needs a number"))
+		return
+	}
+	ok := c.requests.do(func() {
+		f, err := handler(ctx)
+		if f != nil || err != nil {
+			c.reply(id, f, err)
+		}
+	})
+	if !ok {
+		c.reply(id, nil, errBusy("too many requests at once"))
+	}
+}

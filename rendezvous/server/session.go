@@ -1,0 +1,185 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/directory"
+	"github.com/byway-chat/byway/rendezvous/presence"
+	"github.com/byway-chat/byway/rendezvous/relay"
+)
+
+// maxAgent is how much of a peer's name for its program is kept, in bytes.
+const maxAgent = 64
+
+// hello answers the first frame.
+func (c *conn) hello(h *rendezvous.Hello) (*rendezvous.Frame, error) {
+	if c.greeted {
+		return nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "Hello was said already")
+	}
+	if h.GetVersion() < rendezvous.Version {
+		return nil, rendezvous.Errorf(rendezvous.CodeUnsupportedVersion, "this rendezvous speaks protocol version %d", rendezvous.Version)
+	}
+	c.greeted, c.agent = true, printable(h.GetAgent(), maxAgent)
+	return &rendezvous.Frame{Body: &rendezvous.Frame_Welcome{Welcome: &rendezvous.Welcome{
+		Version: rendezvous.Version, Nonce: c.nonce, Registration: string(c.server.directory.Policy()),
+		Agent: "rendezvous " + c.server.cfg.Version, TimeMs: uint64(time.Now().UnixMilli()),
+	}}}, nil
+}
+
+// dispatchSession does the requests that sign in; it reports false for any other frame. One at a time is done, and none once one
+// has succeeded.
+func (c *conn) dispatchSession(ctx context.Context, f *rendezvous.Frame) bool {
+	var handler func(context.Context) (*rendezvous.Frame, error)
+	switch body := f.GetBody().(type) {
+	case *rendezvous.Frame_Register:
+		handler = func(ctx context.Context) (*rendezvous.Frame, error) { return c.register(ctx, f.GetId(), body.Register) }
+	case *rendezvous.Frame_Login:
+		handler = func(ctx context.Context) (*rendezvous.Frame, error) { return c.login(ctx, body.Login) }
+	case *rendezvous.Frame_Enrol:
+		handler = func(ctx context.Context) (*rendezvous.Frame, error) { return c.enrol(ctx, f.GetId(), body.Enrol) }
+	case *rendezvous.Frame_Resume:
+		handler = func(ctx context.Context) (*rendezvous.Frame, error) { return c.resume(ctx, f.GetId(), body.Resume) }
+	default:
+		return false
+	}
+	if c.signed.Load() != nil || c.signing.Swap(true) {
+		c.reply(f.GetId(), nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "this stream is signed in, or signing in"))
+		return true
+	}
+	c.request(ctx, f.GetId(), func(ctx context.Context) (*rendezvous.Frame, error) {
+		defer c.signing.Store(false)
+		return handler(ctx)
+	})
+	return true
+}
+
+func (c *conn) caller() directory.Caller {
+	return directory.Caller{PeerID: c.peer, Nonce: c.nonce, Source: source(c.ip)}
+}
+
+// register makes an account with this peer as its first device.
+func (c *conn) register(ctx context.Context, id uint64, r *rendezvous.Register) (*rendezvous.Frame, error) {
+	if err := c.server.rates.password(c.ip); err != nil {
+		return nil, err
+	}
+	who, err := c.server.directory.Register(ctx, c.caller(), r)
+	if err != nil {
+		return nil, err
+	}
+	c.server.log.Info("registered", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
+	return nil, c.admit(ctx, id, who)
+}
+
+// login checks a password, which lets Enrol follow.
+func (c *conn) login(ctx context.Context, r *rendezvous.Login) (*rendezvous.Frame, error) {
+	if err := c.server.rates.password(c.ip); err != nil {
+		return nil, err
+	}
+	enrolment, err := c.server.directory.Login(ctx, c.caller(), r)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.enrolment, c.deadline = enrolment, time.Now().Add(enrolTimeout)
+	c.mu.Unlock()
+	return &rendezvous.Frame{Body: &rendezvous.Frame_Enrolling{
+		Enrolling: &rendezvous.Enrolling{Entry: enrolment.Entry()},
+	}}, nil
+}
+
+// enrol adds this peer as a device of the account that login has opened.
+func (c *conn) enrol(ctx context.Context, id uint64, r *rendezvous.Enrol) (*rendezvous.Frame, error) {
+	c.mu.Lock()
+	enrolment := c.enrolment
+	c.enrolment = nil
+	c.mu.Unlock()
+	who, err := c.server.directory.Enrol(ctx, c.caller(), enrolment, r)
+	if err != nil {
+		return nil, err
+	}
+	c.server.log.Info("device enrolled", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
+	return nil, c.admit(ctx, id, who)
+}
+
+// resume admits a device that is enrolled.
+func (c *conn) resume(ctx context.Context, id uint64, r *rendezvous.Resume) (*rendezvous.Frame, error) {
+	who, err := c.server.directory.Resume(ctx, c.caller(), r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.admit(ctx, id, who)
+}
+
+// admit makes this the stream of its device, answers SignedIn, and after that opens the flow of envelopes.
+func (c *conn) admit(ctx context.Context, id uint64, who *directory.SignedIn) error {
+	s := c.server
+	self := relay.Address{User: who.User, Device: who.Device}
+	waiting, err := s.relay.Waiting(ctx, self)
+	if err != nil {
+		return err
+	}
+	replaced, ok := s.conns.signIn(c, who, int(s.maxPeers.Load()))
+	if !ok {
+		return errBusy("the rendezvous is full")
+	}
+	if replaced != nil {
+		replaced.end(&rendezvous.Goodbye{Code: string(rendezvous.CodeReplaced), Reason: "this device has connected anew"})
+	}
+	c.reply(id, &rendezvous.Frame{Body: &rendezvous.Frame_SignedIn{SignedIn: &rendezvous.SignedIn{
+		Username: string(who.User), Entry: who.Entry, MailboxMessages: waiting.Messages, MailboxBytes: waiting.Bytes,
+	}}}, nil)
+	s.directory.Seen(who.Device)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave = s.tracker.Join(presence.Connection{
+		User: who.User, Device: who.Device, PeerID: c.peer, Since: c.since, Agent: c.agent,
+		Transport: transportName(c.stream.Conn().RemoteMultiaddr()), Address: c.stream.Conn().RemoteMultiaddr().String(),
+	})
+	if c.attachment, err = s.relay.Attach(self, c.deliver); err != nil {
+		s.log.Error("a signed-in device could not be attached", slog.String("error", err.Error()))
+		c.drop("could not be attached to the relay")
+	}
+	s.log.Debug("peer signed in", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
+	return nil
+}
+
+// signOut undoes admit. No request is running any more.
+func (c *conn) signOut() {
+	c.mu.Lock()
+	attachment, leave := c.attachment, c.leave
+	c.mu.Unlock()
+	if attachment != nil {
+		attachment.Close()
+	}
+	if leave != nil {
+		leave()
+	}
+	if who := c.signed.Load(); who != nil {
+		c.server.directory.Seen(who.Device)
+	}
+}
+
+// expectSignIn closes a connection on which, after a while, nobody speaks to the rendezvous.
+func (s *Server) expectSignIn(c network.Conn) {
+	time.AfterFunc(rendezvous.SignInTimeout, func() {
+		if !c.IsClosed() && !s.conns.present(c.RemotePeer()) {
+			_ = c.Close()
+		}
+	})
+}
+
+// printable keeps the printable ASCII of a stranger's string.
+func printable(s string, limit int) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s[:min(len(s), limit)])
+}
