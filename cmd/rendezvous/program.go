@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-chat/byway/cmd/internal/terminal"
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/admin"
+	"github.com/byway-chat/byway/rendezvous/server"
+)
+
+// The exit codes of the contract that this program uses.
+const (
+	exitDone       = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitNoSuchUser = 6
+	exitNotServing = 10
+	exitInterrupt  = 130
+)
+
+// program is one run. Its fields are what it touches of the world, immutable.
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+}
+
+// usageError is a mistake in the command line, in the environment or in the configuration file.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// run does what args ask and returns the exit code, after having printed what went wrong.
+func (p *program) run(args []string) int {
+	root := p.command()
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return exitDone
+	}
+	code, hint := verdict(err)
+	printer := terminal.NewPrinter("rendezvous", p.err, terminal.UTF8(p.getenv))
+	printer.Error(err.Error())
+	printer.Hint(hint)
+	return code
+}
+
+// verdict maps an error to its exit code and to the cure, where one is known.
+func verdict(err error) (code int, hint string) {
+	if setup, ok := errors.AsType[*server.SetupError](err); ok {
+		return exitFailed, setup.Hint
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage, "run `rendezvous --help`, or a command with --help"
+	}
+	switch {
+	case errors.Is(err, admin.ErrNotServing):
+		return exitNotServing, "start it with `rendezvous serve`, or name its data directory with --data DIR"
+	case rendezvous.CodeOf(err) == rendezvous.CodeNoSuchUser:
+		return exitNoSuchUser, "run `rendezvous users` for those there are"
+	}
+	return exitFailed, ""
+}
+
+// command builds the tree of commands.
+func (p *program) command() *cobra.Command {
+	root := &cobra.Command{
+		Use: "rendezvous", Short: "Serve a Byway rendezvous, or ask one that serves",
+		Long: "A rendezvous signs people in, publishes their keys and carries their sealed messages, which it cannot open.\n\n" +
+			"Exit codes: 0 done, 1 failed, 2 usage, 6 no such user, 10 no rendezvous is serving.",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		p.serveCommand(), p.usersCommand(), p.activeCommand(), p.statusCommand(), p.watchCommand(), p.addressCommand(),
+		p.inviteCommand(), p.kickCommand(), p.banCommand(), p.unbanCommand(), p.healthCommand(), p.versionCommand(),
+	)
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%q is not understood by %s", args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("%s wants one user name", cmd.CommandPath())
+	}
+	return nil
+}
+
+// defaultData is the data directory where none is named: $RENDEZVOUS_DATA, else the XDG data directory + /rendezvous.
+func (p *program) defaultData() string {
+	if dir := p.getenv("RENDEZVOUS_DATA"); dir != "" {
+		return dir
+	}
+	if dir := p.getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "rendezvous")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "rendezvous")
+	}
+	return ""
+}
+
+// asking makes a command that asks a serving rendezvous.
+func (p *program) asking(use, short string, args cobra.PositionalArgs, ask func(*cobra.Command, *admin.Client, []string) error) *cobra.Command {
+	var data string
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if data == "" {
+				data = p.defaultData()
+			}
+			client := admin.NewClient(filepath.Join(data, server.SocketFile))
+			defer client.Close()
+			return ask(cmd, client, args)
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "", "data directory of the rendezvous (default $RENDEZVOUS_DATA, else the XDG data directory + /rendezvous)")
+	return cmd
+}
