@@ -17,6 +17,15 @@ type Batch struct {
 	Sessions []Session
 	Blocked  []Blocked // to be kept
 	Released []int64   // ids of blocked envelopes that have been dealt with
+
+	// Orders is filled in by Commit: where in the history each message that became visible stands.
+	Orders map[Ref]int64
+}
+
+// Ref names a received message by its sending device and number.
+type Ref struct {
+	Device delivery.Device
+	N      uint64
 }
 
 // Empty reports whether there is nothing to commit.
@@ -48,7 +57,7 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return classify("begin commit", err)
 	}
-	w := &writer{s: s, ctx: ctx, tx: tx, statements: map[string]*sql.Stmt{}}
+	w := &writer{s: s, ctx: ctx, tx: tx, statements: map[string]*sql.Stmt{}, orders: map[Ref]int64{}}
 	if err := w.batch(b); err != nil {
 		_ = tx.Rollback() // the error that matters is the one before
 		return classify("commit history", err)
@@ -56,6 +65,7 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	if err := tx.Commit(); err != nil {
 		return classify("commit history", err)
 	}
+	b.Orders = w.orders
 	return nil
 }
 
@@ -65,6 +75,7 @@ type writer struct {
 	ctx        context.Context // of this one call to Commit
 	tx         *sql.Tx
 	statements map[string]*sql.Stmt
+	orders     map[Ref]int64
 }
 
 func (w *writer) exec(query string, args ...any) (sql.Result, error) {

@@ -136,8 +136,12 @@ func (w *writer) show(device delivery.Device, n uint64, row stored) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.exec("INSERT INTO messages (tag, device, n, own, shown, id, way, sealed) VALUES (?, ?, ?, 0, 0, ?, ?, ?)",
+	result, err := w.exec("INSERT INTO messages (tag, device, n, own, shown, id, way, sealed) VALUES (?, ?, ?, 0, 0, ?, ?, ?)",
 		w.s.tag(row.Peer), device[:], n, row.ID, row.Way, sealed)
+	if err != nil {
+		return err
+	}
+	w.orders[Ref{device, n}], err = result.LastInsertId()
 	return err
 }
 

@@ -38,7 +38,8 @@ type Query struct {
 	Search string           // part of the body, case folded; empty: all
 	Limit  int              // the newest so many
 	ID     *delivery.MessageID
-	Unseen bool // only what no face has shown, oldest first, up to Limit
+	Unseen bool  // only what no face has shown, oldest first, up to Limit
+	After  int64 // only entries with a higher Order
 }
 
 const columns = "SELECT ord, tag, device, n, own, shown, seen, id, stage, way, took, reason, sealed FROM messages "
@@ -54,6 +55,9 @@ func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
 	}
 	if q.Unseen {
 		where, order = where+" AND shown = 0", " ORDER BY ord"
+	}
+	if q.After > 0 {
+		where, args = where+" AND ord > ?", append(args, q.After)
 	}
 	rows, err := s.read.QueryContext(ctx, columns+where+order, args...)
 	if err != nil {

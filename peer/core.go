@@ -1,0 +1,322 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/crypto/session"
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/rendezvous/client"
+)
+
+// Bounds of the core's own queues and caches.
+const (
+	inboxSize     = 1024
+	maxBatch      = 256  // events handled between two commits
+	openReceivers = 1024 // receiving sessions kept in memory
+)
+
+// core is the one goroutine that owns everything that changes: who the contacts are, what was sent, what has arrived. All others
+// hand it closures. After each batch of them it commits once and only then acknowledges, sends and tells (package delivery).
+type core struct {
+	// immutable after newCore
+	self       session.Party
+	peerID     peer.ID
+	rendezvous peer.ID
+	private    bool
+	log        *slog.Logger
+	store      *history.Store
+	host       host.Host
+	hub        *hub
+	inbox      chan func()
+	quit       chan struct{}   // closed by stop
+	ended      chan struct{}   // closed when run has returned
+	dialCtx    context.Context // of the dials to contacts, which outlive the call that starts them; ends with the core
+	dialStop   context.CancelFunc
+	spawned    sync.WaitGroup
+
+	// owned by run
+	keys     *identity.Keyring
+	engine   *delivery.Engine
+	batch    history.Batch
+	after    []func(error) // told how the commit went
+	contacts map[delivery.Account]*contact
+	devices  map[delivery.Device]*device
+	senders  map[delivery.Device]*sender
+	sessions *lru.Cache[session.ID, *receiver]
+	conn     *client.Conn // nil while the rendezvous is away
+	connNo   uint64       // counts connections: what was learnt before this one may be stale
+	reason   string       // why conn is nil
+	submits  map[uint64]delivery.Send
+	taken    []uint64 // deliveries to acknowledge to the rendezvous after the commit
+	online   map[delivery.Account]map[delivery.Device]bool
+	snapshot map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
+	refs     *lru.Cache[delivery.MessageID, string]        // what the sender of a message wants echoed
+	policies map[delivery.Account]delivery.Policy          // set by the person for this process
+	pings    map[[8]byte]chan<- delivery.NoticePong
+	readUpto map[delivery.Account]uint64
+	retry    bool  // something could not leave: look again soon
+	broken   error // the history does not take anything any more
+}
+
+func newCore(p *Peer, store *history.Store) (*core, error) {
+	sessions, err := lru.New[session.ID, *receiver](openReceivers)
+	if err != nil {
+		return nil, fmt.Errorf("make session cache: %w", err)
+	}
+	refs, err := lru.New[delivery.MessageID, string](4096)
+	if err != nil {
+		return nil, fmt.Errorf("make reference cache: %w", err)
+	}
+	c := &core{
+		self:       session.Party{Name: string(p.user), Fingerprint: p.keys.Identity.Public().Fingerprint()},
+		peerID:     p.host.ID(),
+		rendezvous: p.address.ID,
+		private:    p.cfg.Private,
+		log:        p.log, store: store, host: p.host, hub: p.hub, keys: p.keys,
+		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
+		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
+		sessions: sessions, refs: refs, submits: map[uint64]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
+		policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
+	}
+	c.dialCtx, c.dialStop = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// errStopped is returned to callers of a core that has ended.
+var errStopped = &Error{Code: CodeFailed, Message: "the peer is closed"}
+
+// post hands f to the core. It waits for room, and drops f once the core has ended.
+func (c *core) post(f func()) {
+	select {
+	case c.inbox <- f:
+	case <-c.quit:
+	}
+}
+
+// do runs f in the core and waits until it has run.
+func (c *core) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case c.inbox <- func() { defer close(done); f() }:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.quit:
+		return errStopped
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ended:
+		return errStopped
+	}
+}
+
+// commit runs f in the core and waits until what it did is on the disk.
+func (c *core) commit(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	err := c.do(ctx, func() {
+		if c.broken != nil {
+			result <- c.broken
+			return
+		}
+		if err := f(); err != nil {
+			result <- err
+			return
+		}
+		c.after = append(c.after, func(err error) { result <- err })
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ended:
+		return errStopped
+	}
+}
+
+// run is the core's goroutine. It ends after stop, with everything committed that was handed in before.
+func (c *core) run() {
+	defer close(c.ended)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	housekeeping := time.NewTicker(time.Second)
+	defer housekeeping.Stop()
+	for {
+		select {
+		case f := <-c.inbox:
+			f()
+			c.drain()
+		case <-timer.C:
+		case <-housekeeping.C:
+			c.improve(time.Now())
+		case <-c.quit:
+			c.drain()
+			c.settle(time.Now())
+			for _, l := range c.dropLinks() {
+				l.Close()
+			}
+			return
+		}
+		c.settle(time.Now())
+		timer.Reset(c.nextWake())
+	}
+}
+
+func (c *core) drain() {
+	for range maxBatch {
+		select {
+		case f := <-c.inbox:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+func (c *core) nextWake() time.Duration {
+	wait := time.Hour
+	if c.retry {
+		wait = 50 * time.Millisecond
+	}
+	if next := c.engine.NextTick(); !next.IsZero() {
+		wait = min(wait, time.Until(next))
+	}
+	return max(wait, time.Millisecond)
+}
+
+func (c *core) stop() {
+	close(c.quit)
+	c.dialStop()
+	<-c.ended
+	c.spawned.Wait()
+}
+
+// spawn runs f on a goroutine that stop waits for. f must end with dialCtx or with what the core gives up when it ends.
+func (c *core) spawn(f func()) { c.spawned.Go(f) }
+
+// settle carries out what the batch has led to: disk first, then the network, then the people.
+func (c *core) settle(now time.Time) {
+	if next := c.engine.NextTick(); !next.IsZero() && !now.Before(next) {
+		c.engine.Tick(now)
+	}
+	c.retry = false
+	effects := c.engine.Take(now)
+	c.batch.Ops = effects.Ops
+	c.dirtySessions(now)
+	batch := c.batch
+	c.batch = history.Batch{}
+	if !batch.Empty() {
+		if err := c.store.Commit(context.Background(), &batch); err != nil { // a commit is never given up half way
+			c.restart(err)
+			return
+		}
+	}
+	for _, f := range c.after {
+		f(nil)
+	}
+	c.after = nil
+	if len(c.taken) > 0 && c.conn != nil {
+		_ = c.conn.Taken(c.taken...) // a connection that has ended delivers again, and we know the duplicates
+	}
+	c.taken = nil
+	for _, s := range effects.Sends {
+		c.send(now, s)
+	}
+	for _, n := range effects.Notices {
+		c.tell(now, n, batch.Orders)
+	}
+}
+
+// restart begins again from the disk after a failed commit: memory is ahead of it, and nothing of what was to be acknowledged may
+// be. The connections are given up, so that whatever was not acknowledged comes again.
+func (c *core) restart(cause error) {
+	cause = storeError(cause)
+	c.log.Error("history does not commit", slog.Any("error", cause))
+	for _, f := range c.after {
+		f(cause)
+	}
+	c.after, c.taken = nil, nil
+	c.sessions.Purge()
+	clear(c.senders)
+	clear(c.submits)
+	if c.conn != nil {
+		go func(conn *client.Conn) { _ = conn.Close() }(c.conn) // its end comes back as an event
+	}
+	c.dropLinks()
+	c.hub.publish(Event{Type: EventError, Code: string(CodeOf(cause)), Message: cause.Error(), Hint: hintOf(cause)})
+	if err := c.load(context.Background()); err != nil {
+		c.broken = storeError(err)
+		c.log.Error("history does not load", slog.Any("error", err))
+	}
+}
+
+// load makes contacts and engine from the disk.
+func (c *core) load(ctx context.Context) error {
+	contacts, err := c.store.Contacts(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := c.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	clear(c.contacts)
+	links := map[delivery.Device]*link.Link{}
+	for fp, d := range c.devices {
+		links[fp] = d.link
+	}
+	clear(c.devices)
+	for _, record := range contacts {
+		c.remember(record)
+	}
+	for i, d := range snapshot.Devices {
+		if known := c.devices[d.Device]; known != nil {
+			snapshot.Devices[i].Account = known.contact.Name
+		}
+	}
+	c.engine = delivery.New(delivery.Account(c.self.Name), snapshot, delivery.Limits{})
+	now := time.Now()
+	for _, ct := range c.contacts {
+		c.engine.SetDevices(now, ct.Name, ct.accepted(c.self.Fingerprint))
+	}
+	if c.conn != nil {
+		c.engine.RelayUp(now)
+	}
+	return nil
+}
+
+// storeError gives what the history says the code and the cure that a person needs.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, history.ErrDiskFull):
+		return &Error{Code: CodeDiskFull, Message: "the disk is full", Hint: "free some space; nothing that was accepted is lost", Err: err}
+	case errors.Is(err, history.ErrDamaged):
+		return &Error{Code: CodeFailed, Message: "the history file is damaged", Hint: "restore " + historyFileName + " from a backup, or move it away to begin a new one", Err: err}
+	}
+	return &Error{Code: CodeFailed, Message: "the history cannot be written", Hint: "check the disk and who owns the home", Err: err}
+}
+
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Hint
+	}
+	return ""
+}

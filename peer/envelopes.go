@@ -1,0 +1,247 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/crypto/session"
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/rendezvous"
+)
+
+// How old an Init may be, and how far in the future by the sender's clock (docs/protocol.md, "Sessions").
+const (
+	initMaxAge  = 14 * 24 * time.Hour
+	initMaxSkew = 10 * time.Minute
+)
+
+// An Init costs 3 ms of a core. These limits leave room for a person who runs one short command after another.
+const (
+	initsPerSecond = 10
+	initBurst      = 200
+	initRetry      = 500 * time.Millisecond
+	resetEvery     = 10 * time.Second
+)
+
+// inbound is an envelope on its way in. Who it is from is a claim of the link or of the rendezvous until it has been opened.
+type inbound struct {
+	name     delivery.Account
+	device   delivery.Device
+	way      Way
+	envelope []byte
+	taken    func() // marks it as dealt with, to be acknowledged after the commit
+	asked    bool   // the directory was already asked because of it
+}
+
+// receiver is a session in which a device writes to us. Owned by the core.
+type receiver struct {
+	chain  *session.Receiver
+	device delivery.Device
+	dirty  bool // the chain has moved since the last commit
+}
+
+// errUnknownSender is what Accept brings back for a device that is not pinned.
+var errUnknownSender = errors.New("the sender's device is not known")
+
+// receive opens an envelope. Whatever is wrong with one ends there, without an answer: the sender must learn nothing from our errors.
+func (c *core) receive(in inbound) {
+	header, err := session.Peek(in.envelope)
+	if err != nil {
+		c.discard(in, "not an envelope")
+		return
+	}
+	if d := c.devices[in.device]; d != nil && d.Trust == history.Pending {
+		c.block(in)
+		return
+	}
+	if header.Kind == session.KindInit {
+		c.receiveInit(in, header)
+		return
+	}
+	r, known := c.receiver(header.Session)
+	if r == nil {
+		if known {
+			c.discard(in, "session is closed")
+			return
+		}
+		c.askReset(in, header.Session)
+		return
+	}
+	if r.device != in.device {
+		c.discard(in, "session belongs to another device")
+		return
+	}
+	payload, err := r.chain.Open(in.envelope)
+	if errors.Is(err, session.ErrReplayed) {
+		in.taken()
+		return
+	}
+	if err != nil {
+		c.discard(in, "envelope does not open")
+		return
+	}
+	r.dirty = true
+	c.opened(in, payload)
+}
+
+// receiver finds a session in memory or on the disk. known is true also for one that is closed.
+func (c *core) receiver(id session.ID) (r *receiver, known bool) {
+	if r, ok := c.sessions.Get(id); ok {
+		return r, true
+	}
+	stored, known, err := c.store.Session(context.Background(), id)
+	if err != nil {
+		c.log.Error("session does not load", slog.Any("error", err))
+		return nil, false
+	}
+	if !known || stored.State == nil {
+		return nil, known
+	}
+	chain, err := session.UnmarshalReceiver(stored.State)
+	if err != nil {
+		c.log.Error("session does not load", slog.Any("error", err))
+		return nil, false
+	}
+	r = &receiver{chain: chain, device: stored.Device}
+	c.keep(r)
+	return r, true
+}
+
+// keep puts a session into memory. One that falls out while it is dirty is written with this batch.
+func (c *core) keep(r *receiver) {
+	if c.sessions.Len() >= openReceivers {
+		c.dirtySessions(time.Now())
+	}
+	c.sessions.Add(r.chain.ID(), r)
+}
+
+// dirtySessions adds the chains that have moved to the batch.
+func (c *core) dirtySessions(now time.Time) {
+	for _, r := range c.sessions.Values() {
+		if !r.dirty {
+			continue
+		}
+		state, err := r.chain.MarshalBinary()
+		if err != nil {
+			c.log.Error("session does not encode", slog.Any("error", err))
+			continue
+		}
+		r.dirty = false
+		c.batch.Sessions = append(c.batch.Sessions, history.Session{ID: r.chain.ID(), Device: r.device, Used: now, State: state})
+	}
+}
+
+func (c *core) receiveInit(in inbound, header session.Header) {
+	if _, known := c.receiver(header.Session); known {
+		in.taken() // a replay, or a delivery that we took before and could not say so
+		return
+	}
+	key := c.keys.EncryptionKey(header.Key)
+	if key == nil {
+		c.askReset(in, header.Session)
+		return
+	}
+	if d := c.devices[in.device]; d != nil && !d.inits.Allow() {
+		time.AfterFunc(initRetry, func() { c.post(func() { c.receive(in) }) })
+		return
+	}
+	var from session.Party
+	opened, err := session.Accept(in.envelope, key, c.self, func(claimed session.Party) (*identity.PublicKey, error) {
+		from = claimed
+		d := c.devices[claimed.Fingerprint]
+		if d == nil || string(d.contact.Name) != claimed.Name || d.Trust == history.Gone {
+			return nil, errUnknownSender
+		}
+		return d.key, nil
+	})
+	if errors.Is(err, errUnknownSender) {
+		in.name, in.device = delivery.Account(from.Name), from.Fingerprint
+		c.introduce(in)
+		return
+	}
+	now := time.Now()
+	switch {
+	case err != nil:
+		c.discard(in, "envelope does not open")
+	case opened.From.Fingerprint != in.device:
+		c.discard(in, "envelope is from another device")
+	case now.Sub(opened.Time) > initMaxAge || opened.Time.Sub(now) > initMaxSkew:
+		c.discard(in, "session opening is too old or from the future")
+	default:
+		c.keep(&receiver{chain: opened.Receiver, device: in.device, dirty: true})
+		c.opened(in, opened.Payload)
+	}
+}
+
+// opened hands an authenticated payload to the delivery engine.
+func (c *core) opened(in inbound, payload []byte) {
+	p, err := delivery.ParsePayload(payload)
+	if err != nil {
+		c.discard(in, "payload is malformed")
+		return
+	}
+	d := c.devices[in.device]
+	d.contact.Active = time.Now()
+	c.engine.Arrived(time.Now(), d.contact.Name, in.device, in.way, p)
+	in.taken()
+}
+
+// discard drops an envelope that will never open. It is dealt with: nobody must send it again.
+func (c *core) discard(in inbound, why string) {
+	c.log.Info("envelope discarded", slog.String("why", why), slog.String("way", string(in.way)), slog.String("device", in.device.Device()))
+	in.taken()
+}
+
+// block keeps an envelope of a device that the person has not accepted, unopened and unanswered.
+func (c *core) block(in inbound) {
+	d := c.devices[in.device]
+	if d.blocked >= maxBlockedInMemory {
+		return // not taken: the rendezvous keeps it within its own quota
+	}
+	d.blocked++
+	c.batch.Blocked = append(c.batch.Blocked, history.Blocked{Account: d.contact.Name, Device: in.device, Way: in.way, Envelope: in.envelope})
+	in.taken()
+}
+
+// maxBlockedInMemory is how many envelopes of an unaccepted device this process takes.
+const maxBlockedInMemory = 500
+
+// introduce asks the directory who a sender is, and then tries once more.
+func (c *core) introduce(in inbound) {
+	name, err := rendezvous.ParseUsername(string(in.name))
+	if in.asked || err != nil || string(name) != string(in.name) {
+		c.discard(in, "sender is not in the directory")
+		return
+	}
+	in.asked = true
+	if c.conn == nil {
+		return // not taken: it comes again when there is somebody to ask
+	}
+	c.ask(string(name), func() { c.receive(in) })
+}
+
+// askReset tells a device that we cannot open its session, so that it begins a new one and sends again. It is not asked twice in ten seconds.
+func (c *core) askReset(in inbound, id session.ID) {
+	d := c.devices[in.device]
+	if d == nil {
+		if !in.asked && in.name != "" {
+			c.introduce(in)
+			return
+		}
+		c.discard(in, "session is not known")
+		return
+	}
+	if now := time.Now(); now.Sub(d.resetAsked) > resetEvery {
+		d.resetAsked = now
+		c.engine.Reset(d.contact.Name, in.device, id)
+	}
+	in.taken()
+}
+
+func newInitLimit() *rate.Limiter { return rate.NewLimiter(initsPerSecond, initBurst) }

@@ -1,0 +1,298 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/link"
+)
+
+// Times of looking for a direct way.
+const (
+	dialTime     = 3 * time.Second
+	dialPause    = 2 * time.Second // after the first failure, doubled each time
+	maxDialPause = time.Minute
+	// headStart is how long the first message to a device waits for a direct way, while nothing is known of it yet.
+	headStart = 80 * time.Millisecond
+	// talking is how long after the latest message a direct way is kept up or looked for.
+	talking = 10 * time.Minute
+)
+
+// dialState is what is known about reaching a device directly. Owned by the core.
+type dialState struct {
+	trying   chan struct{} // closed when the dial under way has ended; nil: none is
+	failures int
+	next     time.Time // not before
+	reason   string    // stable code of the latest failure
+}
+
+// reset forgets failures: the device has new addresses or has come back.
+func (s *dialState) reset() { s.failures, s.next, s.reason = 0, time.Time{}, "" }
+
+// dialable reports whether an address may be an address of a contact. What is left out could only be an attack or a mistake.
+func dialable(a ma.Multiaddr) bool {
+	if _, err := a.ValueForProtocol(ma.P_CIRCUIT); err == nil {
+		return false
+	}
+	ip, err := manet.ToIP(a)
+	return err == nil && !ip.IsUnspecified() && !ip.IsMulticast() && !ip.IsLinkLocalUnicast() && !ip.IsLinkLocalMulticast()
+}
+
+// wayOver names the direct way over an address.
+func wayOver(a ma.Multiaddr) Way {
+	if manet.IsPrivateAddr(a) || manet.IsIPLoopback(a) {
+		return WayLAN
+	}
+	return WayDirect
+}
+
+// candidates returns the addresses of a device that make sense from here. Loopback addresses of a contact mean this machine, and do so
+// only while the rendezvous is on it too: otherwise a published 127.0.0.1 would make us knock at our own services.
+func (c *core) candidates(d *device) []ma.Multiaddr {
+	local := c.conn != nil && isLoopback(c.conn.Remote())
+	var out []ma.Multiaddr
+	for _, a := range parseAddrs(d.Addrs) {
+		if dialable(a) && (local || !manet.IsIPLoopback(a)) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func isLoopback(addr string) bool {
+	a, err := ma.NewMultiaddr(addr)
+	return err == nil && manet.IsIPLoopback(a)
+}
+
+// dial looks for a direct way to a device, unless one is open, being looked for, forbidden or known to fail just now. It returns
+// a channel that is closed when the look has ended, or nil.
+func (c *core) dial(now time.Time, d *device) <-chan struct{} {
+	s := &d.dial
+	if s.trying != nil {
+		return s.trying
+	}
+	if d.link != nil || c.private || d.Trust != history.Accepted || d.Fingerprint == c.self.Fingerprint || now.Before(s.next) {
+		return nil
+	}
+	addrs := c.candidates(d)
+	if len(addrs) == 0 {
+		s.reason = "no-address-known"
+		return nil
+	}
+	done := make(chan struct{})
+	s.trying = done
+	started := now
+	c.spawn(func() {
+		l, err := c.open(d.id, addrs)
+		c.post(func() {
+			s.trying = nil
+			close(done)
+			if err != nil {
+				c.dialFailed(d, err)
+				return
+			}
+			c.linkUp(d, l, true, time.Since(started))
+		})
+	})
+	return done
+}
+
+func (c *core) dialFailed(d *device, err error) {
+	s := &d.dial
+	s.failures++
+	s.next = time.Now().Add(min(dialPause<<min(s.failures-1, 10), maxDialPause))
+	s.reason = "same-lan-unreachable"
+	c.log.Debug("no direct way", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
+}
+
+// open dials a device and greets it. It runs outside the core.
+func (c *core) open(id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
+	ctx, cancel := context.WithTimeout(c.dialCtx, dialTime)
+	defer cancel()
+	if sw, ok := c.host.Network().(*swarm.Swarm); ok {
+		sw.Backoff().Clear(id)
+	}
+	if err := c.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
+		return nil, err
+	}
+	stream, err := c.host.NewStream(ctx, id, link.ProtocolID)
+	if err != nil {
+		return nil, err
+	}
+	return link.Dial(ctx, stream, c.hello(), c.fromLink)
+}
+
+func (c *core) hello() link.Hello {
+	return link.Hello{Name: c.self.Name, Fingerprint: c.self.Fingerprint}
+}
+
+// fromLink is called by a link's reader. The core may be busy: that holds the link back, as it should.
+func (c *core) fromLink(l *link.Link, envelope []byte) {
+	c.post(func() {
+		d := c.devices[l.Remote().Fingerprint]
+		if d == nil || d.id != l.Stream().Conn().RemotePeer() {
+			return
+		}
+		way := d.linkWay
+		if d.link != l {
+			way = wayOver(l.Stream().Conn().RemoteMultiaddr()) // a link that was just replaced still brings what it carried
+		}
+		c.receive(inbound{name: d.contact.Name, device: d.Fingerprint, way: way, envelope: envelope, taken: func() {}})
+	})
+}
+
+var errNotAllowed = errors.New("the device is not one of a known contact")
+
+// answer takes a stream that another peer has opened. It runs on libp2p's goroutine for that stream.
+func (c *core) answer(stream network.Stream) {
+	ctx, cancel := context.WithTimeout(c.dialCtx, 2*dialTime)
+	defer cancel()
+	allow := func(h link.Hello) error {
+		if c.allowed(ctx, h, stream.Conn().RemotePeer()) {
+			return nil
+		}
+		return errNotAllowed
+	}
+	l, err := link.Answer(ctx, stream, c.hello(), allow, c.fromLink)
+	if err != nil {
+		c.log.Debug("link refused", slog.Any("error", err))
+		return
+	}
+	c.post(func() {
+		if d := c.devices[l.Remote().Fingerprint]; d != nil {
+			c.linkUp(d, l, false, 0)
+			return
+		}
+		l.End(errNotAllowed)
+	})
+}
+
+// allowed reports whether a device that greets us is what it says, asking the directory about a name that is new.
+func (c *core) allowed(ctx context.Context, h link.Hello, id peer.ID) bool {
+	if c.private {
+		return false
+	}
+	match := func() (known, ok bool) {
+		d := c.devices[h.Fingerprint]
+		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == id && d.Trust == history.Accepted
+	}
+	var known, ok bool
+	if err := c.do(ctx, func() { known, ok = match() }); err != nil || known {
+		return ok
+	}
+	asked := make(chan struct{})
+	if err := c.do(ctx, func() { c.ask(h.Name, func() { close(asked) }) }); err != nil {
+		return false
+	}
+	select {
+	case <-asked:
+	case <-ctx.Done():
+		return false
+	}
+	return c.do(ctx, func() { _, ok = match() }) == nil && ok
+}
+
+// linkUp takes a fresh link into use. Where both sides dialled at once, both keep the one that the smaller PeerID opened.
+func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration) {
+	if d.Trust != history.Accepted || d.id != l.Stream().Conn().RemotePeer() {
+		l.End(errNotAllowed)
+		return
+	}
+	now := time.Now()
+	if old := d.link; old != nil {
+		mine := c.peerID < d.id
+		if dialled != mine && now.Sub(old.Heard()) < link.Heartbeat {
+			l.End(errors.New("another link to this device is in use"))
+			return
+		}
+		c.linkDown(d, old, "replaced")
+	}
+	oldWay := c.wayTo(d)
+	d.link, d.linkWay = l, wayOver(l.Stream().Conn().RemoteMultiaddr())
+	d.dial.reset()
+	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
+	c.tellRoute(d, oldWay, "direct way answers", took)
+	c.spawn(func() {
+		<-l.Done()
+		c.post(func() { c.linkDown(d, l, "link ended") })
+	})
+}
+
+// linkDown stops using a link. What it carried without an acknowledgement goes by another way.
+func (c *core) linkDown(d *device, l *link.Link, why string) {
+	l.End(errors.New(why))
+	if d.link != l {
+		return // it was replaced before it ended
+	}
+	oldWay := c.wayTo(d)
+	d.link, d.linkWay = nil, ""
+	d.dial.reason = "link-lost"
+	c.engine.DirectDown(time.Now(), d.contact.Name, d.Fingerprint)
+	c.tellRoute(d, oldWay, why, 0)
+}
+
+func (c *core) unlink(d *device) {
+	if d != nil && d.link != nil {
+		c.linkDown(d, d.link, "device left the account")
+	}
+}
+
+// dropLinks ends all links without waiting, and forgets them.
+func (c *core) dropLinks() []*link.Link {
+	var dropped []*link.Link
+	for _, d := range c.devices {
+		if l := d.link; l != nil {
+			d.link, d.linkWay = nil, ""
+			l.End(errors.New("peer gives its links up"))
+			dropped = append(dropped, l)
+		}
+	}
+	return dropped
+}
+
+// improve looks for direct ways to those who are talked to and are there. It runs every second.
+func (c *core) improve(now time.Time) {
+	for name, ct := range c.contacts {
+		if now.Sub(ct.Active) > talking {
+			continue
+		}
+		for fp, d := range ct.devices {
+			if c.online[name][fp] {
+				c.dial(now, d)
+			}
+		}
+	}
+}
+
+// wayTo returns the way that a message to a device would take now, or none.
+func (c *core) wayTo(d *device) Way {
+	switch {
+	case d.link != nil:
+		return d.linkWay
+	case c.conn == nil:
+		return ""
+	case c.online[d.contact.Name][d.Fingerprint]:
+		return WayRelay
+	}
+	return WayMailbox
+}
+
+func (c *core) tellRoute(d *device, old Way, why string, took time.Duration) {
+	now := c.wayTo(d)
+	if now == old {
+		return
+	}
+	ms := milliseconds(took)
+	c.hub.publish(Event{Type: EventRoute, User: string(d.contact.Name), Device: d.Fingerprint.Device(), Old: old, New: now, Why: why, MS: &ms})
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,95 @@
+package peer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+)
+
+// tell makes events of what the engine notices, after the commit. orders says where new messages stand in the history.
+func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int64) {
+	switch n := n.(type) {
+	case delivery.NoticeProgress:
+		if n.CopyOf == "" {
+			c.tellProgress(n)
+		}
+	case delivery.NoticeRead:
+		c.tellRead(n)
+	case delivery.NoticeMessage:
+		c.tellMessage(n.Message, orders[history.Ref{Device: n.Message.Device, N: n.Message.N}])
+	case delivery.NoticeGap:
+		c.hub.publish(Event{Type: EventGap, From: string(n.From), Device: n.Device.Device(), First: n.First, Last: n.Last})
+	case delivery.NoticePong:
+		if waiting := c.pings[n.Token]; waiting != nil {
+			delete(c.pings, n.Token)
+			waiting <- n
+		}
+	case delivery.NoticeReset:
+		if s := c.senders[n.Device]; s != nil && s.chain.ID() == n.Session {
+			delete(c.senders, n.Device)
+		}
+	case delivery.NoticeStale:
+		if ct := c.contacts[n.Account]; ct != nil {
+			c.refresh(ct)
+		}
+	case delivery.NoticeWanted:
+		if d := c.devices[n.Device]; d != nil {
+			c.dial(now, d)
+		}
+	}
+}
+
+// states maps the engine's stages to the states of the contract.
+var states = map[delivery.Stage]State{
+	delivery.StageAccepted: StateAccepted, delivery.StageStored: StateStored, delivery.StageDelivered: StateDelivered, delivery.StageFailed: StateFailed,
+}
+
+func (c *core) tellProgress(n delivery.NoticeProgress) {
+	ref, _ := c.refs.Get(n.ID)
+	ms := milliseconds(n.Progress.Took)
+	c.hub.publish(Event{
+		Type: EventState, Re: ref, ID: n.ID.String(), To: string(n.To), N: n.N, State: states[n.Progress.Stage],
+		Way: n.Progress.Way, MS: &ms, Reason: n.Progress.Reason,
+	})
+}
+
+func (c *core) tellMessage(m delivery.Incoming, order int64) {
+	key := KeyPinned
+	if ct := c.contacts[m.From]; ct != nil {
+		key = ct.keyState(c.self.Fingerprint)
+		if ct.greeted = ct.greeted || !ct.fresh; !ct.greeted {
+			ct.greeted, key = true, KeyNew
+		}
+	}
+	e := messageEvent(m, key)
+	e.order = order
+	c.hub.publish(e)
+}
+
+// maxReadEvents is how many messages one read receipt is told for, the newest first to be kept.
+const maxReadEvents = 64
+
+func (c *core) tellRead(n delivery.NoticeRead) {
+	before := c.readUpto[n.To]
+	if n.Upto <= before {
+		return
+	}
+	c.readUpto[n.To] = n.Upto
+	entries, err := c.store.Find(context.Background(), history.Query{Peer: n.To, Limit: 2 * maxReadEvents})
+	if err != nil {
+		c.log.Error("history does not read", slog.Any("error", err))
+		return
+	}
+	for _, e := range entries {
+		if e.Own && e.Read && e.N > before && e.N <= n.Upto {
+			ref, _ := c.refs.Get(e.ID)
+			ms := milliseconds(e.Progress.Took)
+			c.hub.publish(Event{
+				Type: EventState, Re: ref, ID: e.ID.String(), To: string(n.To), N: e.N, State: StateRead, Way: e.Progress.Way, MS: &ms,
+			})
+		}
+	}
+}

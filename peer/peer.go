@@ -1,0 +1,276 @@
+// Package peer is a person's node: it signs in, sends and receives, keeps what must not be lost, and says by which way everything
+// went. Every face (plain chat, bot, local API) is a client of [Peer].
+//
+// Use: [New] takes the home directory, [Peer.Up] opens it and signs in, [Peer.Send] accepts a message, [Peer.Subscribe] or
+// [Peer.Events] tell what happens, [Peer.Close] stops. A Peer's methods may be called from any goroutine. Nothing that Send has
+// accepted is lost while the home exists; an event of type message is told only after the message is on this disk.
+package peer
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/client"
+)
+
+// ErrNoPassword is returned by Config.Password when there is nobody to ask.
+var ErrNoPassword = errors.New("no password was given")
+
+// PasswordUse says what a password is wanted for.
+type PasswordUse int
+
+// The uses of a password.
+const (
+	PasswordOpen   PasswordUse = iota // to open an existing key file
+	PasswordSignIn                    // to register or to enrol this home; it opens the key file later
+)
+
+// SignIn says what a first sign-in on an empty home may do.
+type SignIn int
+
+// The kinds of first sign-in.
+const (
+	SignInAuto     SignIn = iota // register the name, or, where it is taken, enrol this home with the password
+	SignInRegister               // only register
+	SignInLogin                  // only enrol
+)
+
+// Config is what New needs. The zero value of each optional field works.
+type Config struct {
+	Home         string // directory of all state; required
+	User         string // the wanted name on an empty home; else it must be the home's own or empty
+	Rendezvous   string // multiaddr with /p2p/ or invitation link; empty: the remembered one, else mDNS
+	Invite       string // token, where registration is by invitation and Rendezvous is no link that holds it
+	Password     func(ctx context.Context, why PasswordUse, user string) ([]byte, error)
+	NoPassphrase bool     // leave the key file of a new home unsealed
+	SignIn       SignIn   // what an empty home may do
+	Listen       []string // multiaddrs; default TCP and QUIC on all interfaces, any port; loopback if the rendezvous is there
+	NoMDNS       bool
+	Private      bool            // publish no address, listen nowhere, and dial nobody but the rendezvous
+	Agent        string          // program and version, told to the rendezvous
+	Version      string          // told by Status
+	Logger       *slog.Logger    // nil: discard
+	HostOptions  []libp2p.Option // replaces transports and limits, for simulated networks
+}
+
+// SendOptions says how a message may travel.
+type SendOptions struct {
+	Way string // "auto" (also empty), "direct" or "relay"
+	Ref string // echoed as "re" in the message's state events
+}
+
+// EventOptions says which events a subscriber gets.
+type EventOptions struct {
+	After   uint64 // resume after this seq, as far as the last 4,096 events reach
+	Unshown bool   // begin with the messages that no face has shown
+}
+
+// HomeInfo is what a home says without being opened.
+type HomeInfo struct {
+	Exists          bool // a sign-in has been completed
+	User            string
+	NeedsPassphrase bool
+	Rendezvous      string
+}
+
+// Peer is a person's node.
+type Peer struct {
+	cfg  Config       // immutable
+	log  *slog.Logger // immutable
+	home *home        // immutable
+	hub  *hub         // immutable
+
+	// written by Up before core is set, immutable after
+	user       rendezvous.Username
+	address    rendezvous.Address
+	keys       *identity.Keyring // the encryption keys in it are owned by the core once that runs
+	passphrase []byte
+	host       host.Host
+	store      *history.Store
+	core       *core
+	started    time.Time
+
+	mu      sync.Mutex
+	state   lifeState          // guarded by mu
+	stop    context.CancelFunc // guarded by mu: ends keepConnected
+	running sync.WaitGroup
+
+	tried     chan struct{} // closed after the first attempt to connect
+	triedOnce sync.Once
+}
+
+type lifeState int
+
+const (
+	stateNew lifeState = iota
+	stateUp
+	stateClosed
+)
+
+// New checks the configuration, makes the home directory and takes its lock. It opens nothing else and starts nothing; Close gives
+// the lock back. Errors are *[Error]; CodeHomeInUse means that another process has the lock.
+func New(cfg Config) (*Peer, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.User != "" {
+		if _, err := rendezvous.ParseUsername(cfg.User); err != nil {
+			return nil, nameError(err)
+		}
+	}
+	if cfg.Rendezvous != "" {
+		if _, err := rendezvous.ParseAddress(cfg.Rendezvous); err != nil {
+			return nil, addressError(err)
+		}
+	}
+	h, err := openHome(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{})}, nil
+}
+
+// upWait is how long Up waits for the first attempt to reach the rendezvous.
+const upWait = 6 * time.Second
+
+// Up opens the home, or signs in for the first time, and returns when messages can be sent. For a home that is enrolled an unreachable
+// rendezvous is no error: Status tells. It starts goroutines that Close stops, and may be called once.
+func (p *Peer) Up(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != stateNew {
+		return &Error{Code: CodeFailed, Message: "the peer was started before or is closed"}
+	}
+	conn, err := p.signIn(ctx)
+	if err != nil {
+		p.release()
+		return err
+	}
+	if err := p.startCore(ctx, conn); err != nil {
+		p.release()
+		return err
+	}
+	p.state = stateUp
+	select {
+	case <-p.tried:
+	case <-time.After(upWait):
+	case <-ctx.Done():
+	}
+	return p.tellReady(ctx)
+}
+
+// startCore opens the history and starts the goroutines: the core and the one that keeps the connection.
+func (p *Peer) startCore(ctx context.Context, conn *client.Conn) error {
+	fail := func(err error) error {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return err
+	}
+	store, err := history.Open(ctx, p.home.path(historyFileName), p.keys.Storage)
+	if err != nil {
+		return fail(storeError(err))
+	}
+	p.store = store
+	if err := store.Sweep(ctx, time.Now()); err != nil {
+		return fail(storeError(err))
+	}
+	c, err := newCore(p, store)
+	if err != nil {
+		return fail(err)
+	}
+	if err := c.load(ctx); err != nil {
+		return fail(storeError(err))
+	}
+	p.core, p.started = c, time.Now()
+	p.hub.open(c.unseenEvents)
+	p.running.Go(c.run)
+	p.host.SetStreamHandler(link.ProtocolID, c.answer)
+	connCtx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.running.Go(func() { p.keepConnected(connCtx, conn) })
+	return nil
+}
+
+// attempted marks that the first attempt to reach the rendezvous has ended.
+func (p *Peer) attempted() { p.triedOnce.Do(func() { close(p.tried) }) }
+
+func (p *Peer) tellReady(ctx context.Context) error {
+	status, err := p.status(ctx)
+	if err != nil {
+		return err
+	}
+	p.hub.publish(Event{
+		Type: EventReady, User: status.User, Device: status.Device, PeerID: status.PeerID, Addrs: status.Addrs, Rendezvous: &status.Rendezvous,
+	})
+	return nil
+}
+
+// up reports whether the peer can be used.
+func (p *Peer) up() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != stateUp {
+		return &Error{Code: CodeFailed, Message: "the peer is not up"}
+	}
+	return nil
+}
+
+// Subscribe registers a reader at once; what happens from now on reaches it, also what Up brings. The caller closes it.
+func (p *Peer) Subscribe(o EventOptions) *Subscription { return p.hub.subscribe(o) }
+
+// Events is Subscribe for the life of one loop: the reader is registered when the sequence is ranged over.
+func (p *Peer) Events(ctx context.Context, o EventOptions) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		s := p.hub.subscribe(o)
+		defer s.Close()
+		s.Events(ctx)(yield)
+	}
+}
+
+// Close stops the peer, waits for its goroutines, and gives the home back. What was accepted is on the disk. It may be called twice.
+func (p *Peer) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == stateClosed {
+		return nil
+	}
+	p.release()
+	p.state = stateClosed
+	p.hub.close()
+	return p.home.close()
+}
+
+// release stops and closes what Up has opened, in the reverse order.
+func (p *Peer) release() {
+	if p.stop != nil {
+		p.stop()
+	}
+	if p.host != nil && p.core != nil {
+		p.host.RemoveStreamHandler(link.ProtocolID)
+	}
+	if p.core != nil {
+		p.core.stop()
+	}
+	p.running.Wait()
+	if p.host != nil {
+		_ = p.host.Close() // sockets are gone either way
+	}
+	if p.store != nil {
+		if err := p.store.Close(); err != nil {
+			p.log.Error("history does not close", slog.Any("error", err))
+		}
+	}
+	clear(p.passphrase)
+}

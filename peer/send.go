@@ -1,0 +1,263 @@
+package peer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+	"unicode/utf8"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/rendezvous"
+)
+
+// messageLifetime is how long an undelivered message is kept; the mailbox keeps it as long.
+const messageLifetime = 14 * 24 * time.Hour
+
+func parsePolicy(way string) (delivery.Policy, error) {
+	switch way {
+	case "", "auto":
+		return delivery.Auto, nil
+	case "direct":
+		return delivery.DirectOnly, nil
+	case "relay":
+		return delivery.RelayOnly, nil
+	}
+	return 0, &Error{Code: CodeUsage, Message: fmt.Sprintf("%q is not a way to send by", way), Hint: "use auto, direct or relay"}
+}
+
+func parseUser(name string) (rendezvous.Username, error) {
+	u, err := rendezvous.ParseUsername(name)
+	if err != nil {
+		return "", &Error{Code: CodeNoSuchUser, Message: "there is no such user: " + err.Error(), Hint: "`byway who` lists the users"}
+	}
+	return u, nil
+}
+
+func checkBody(body string) error {
+	switch {
+	case body == "":
+		return &Error{Code: CodeUsage, Message: "the message is empty", Hint: "give a text, or - to read it from standard input"}
+	case !utf8.ValidString(body):
+		return &Error{Code: CodeUsage, Message: "the message is not valid UTF-8", Hint: "convert it, for example with iconv -t utf-8"}
+	case len(body) > delivery.MaxBody:
+		return &Error{
+			Code: CodeTooLarge, Message: fmt.Sprintf("the message has %d bytes; at most %d fit", len(body), delivery.MaxBody),
+			Hint: "split it into several messages",
+		}
+	}
+	return nil
+}
+
+// Send accepts a message for a user and returns when it is on this disk; it is delivered from then on, by this process or a later
+// one. Wait tells how far it has come. It asks the directory about a user that is not known or not fresh.
+func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receipt, error) {
+	if err := p.up(); err != nil {
+		return Receipt{}, err
+	}
+	policy, err := parsePolicy(o.Way)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := checkBody(body); err != nil {
+		return Receipt{}, err
+	}
+	name, err := parseUser(to)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := p.contact(ctx, name); err != nil {
+		return Receipt{}, err
+	}
+	c := p.core
+	account := delivery.Account(name)
+	if policy == delivery.Auto {
+		c.waitForDirect(ctx, account)
+	}
+	m := delivery.Message{To: account, Body: body, Policy: policy, Sent: time.Now()}
+	if policy == delivery.Auto {
+		var chosen delivery.Policy
+		if err := c.do(ctx, func() { chosen = c.policies[account] }); err != nil {
+			return Receipt{}, err
+		}
+		m.Policy = chosen
+	}
+	m.Expires = m.Sent.Add(messageLifetime)
+	_, _ = rand.Read(m.ID[:]) // never fails (crypto/rand)
+	if err := c.commit(ctx, func() error { return c.accept(&m, o.Ref) }); err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{ID: m.ID.String(), To: string(m.To), N: m.N, State: StateAccepted, Sent: m.Sent}, nil
+}
+
+// accept hands a message to the engine, with copies for our own other devices.
+func (c *core) accept(m *delivery.Message, ref string) error {
+	ct := c.contacts[m.To]
+	if ct == nil {
+		return noSuchUser(string(m.To))
+	}
+	if ct.keyState(c.self.Fingerprint) == KeyChanged {
+		return keyChanged(ct)
+	}
+	if ref != "" {
+		c.refs.Add(m.ID, ref)
+	}
+	now := time.Now()
+	m.Sent = now
+	accepted, err := c.engine.Accept(now, *m)
+	if err != nil {
+		return acceptError(c.self.Name, m.To, err)
+	}
+	*m = accepted
+	ct.Active = now
+	if string(m.To) == c.self.Name {
+		return nil
+	}
+	twin := *m
+	twin.To, twin.CopyOf, twin.Policy = delivery.Account(c.self.Name), m.To, delivery.Auto
+	if m.Policy == delivery.RelayOnly {
+		twin.Policy = delivery.RelayOnly
+	}
+	if _, err := c.engine.Accept(now, twin); err != nil && !errors.Is(err, delivery.ErrNoDevice) {
+		c.log.Warn("no copy for our other devices", slog.Any("error", err))
+	}
+	return nil
+}
+
+func keyChanged(ct *contact) error {
+	return &Error{
+		Code: CodeKeyChanged, Message: "the keys of " + string(ct.Name) + " have changed; nothing is sent until you accept them",
+		Hint: fmt.Sprintf("compare `byway verify %s` with them by another way, then `byway verify %s --accept`", ct.Name, ct.Name),
+	}
+}
+
+func acceptError(self string, to delivery.Account, err error) error {
+	switch {
+	case errors.Is(err, delivery.ErrNoDevice) && string(to) == self:
+		return &Error{Code: CodeUsage, Message: "this is your own name, and you have no other device", Err: err}
+	case errors.Is(err, delivery.ErrNoDevice):
+		return &Error{Code: CodeUnreachable, Message: string(to) + " has no device to write to", Err: err}
+	case errors.Is(err, delivery.ErrOutboxFull):
+		return &Error{Code: CodeOverQuota, Message: "too many messages wait for " + string(to), Hint: "wait until some are delivered", Err: err}
+	}
+	return &Error{Code: CodeTooLarge, Message: "the message is too large", Err: err}
+}
+
+// waitForDirect gives a first look for a direct way its head start, where one is under way or worth beginning.
+func (c *core) waitForDirect(ctx context.Context, name delivery.Account) {
+	var trying <-chan struct{}
+	_ = c.do(ctx, func() {
+		ct := c.contacts[name]
+		if ct == nil {
+			return
+		}
+		for _, d := range ct.devices {
+			if d.link == nil && d.dial.failures == 0 && (c.online[name][d.Fingerprint] || c.conn == nil) {
+				if t := c.dial(time.Now(), d); t != nil {
+					trying = t
+				}
+			}
+		}
+	})
+	if trying == nil {
+		return
+	}
+	t := time.NewTimer(headStart)
+	defer t.Stop()
+	select {
+	case <-trying:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// SetWay sets by which ways later messages to a user may go when Send says auto. It lasts for the life of the process.
+func (p *Peer) SetWay(ctx context.Context, user, way string) error {
+	if err := p.up(); err != nil {
+		return err
+	}
+	policy, err := parsePolicy(way)
+	if err != nil {
+		return err
+	}
+	name, err := parseUser(user)
+	if err != nil {
+		return err
+	}
+	if err := p.contact(ctx, name); err != nil {
+		return err
+	}
+	return p.core.do(ctx, func() { p.core.policies[delivery.Account(name)] = policy })
+}
+
+// Receipt tells how far one of our own messages has come.
+func (p *Peer) Receipt(ctx context.Context, id string) (Receipt, error) {
+	if err := p.up(); err != nil {
+		return Receipt{}, err
+	}
+	key, err := delivery.ParseMessageID(id)
+	if err != nil {
+		return Receipt{}, &Error{Code: CodeUsage, Message: "that is not the id of a message", Err: err}
+	}
+	entries, err := p.core.store.Find(ctx, history.Query{ID: &key, Limit: 4})
+	if err != nil {
+		return Receipt{}, storeError(err)
+	}
+	for _, e := range entries {
+		if e.Own {
+			return receiptOf(e), nil
+		}
+	}
+	return Receipt{}, &Error{Code: CodeFailed, Message: "no message of ours has that id"}
+}
+
+func receiptOf(e history.Entry) Receipt {
+	r := Receipt{
+		ID: e.ID.String(), To: string(e.Peer), N: e.N, State: states[e.Progress.Stage], Way: e.Progress.Way,
+		MS: milliseconds(e.Progress.Took), Reason: e.Progress.Reason, Sent: e.Sent,
+	}
+	if e.Read {
+		r.State = StateRead
+	}
+	return r
+}
+
+// rank orders the states for Wait.
+var rank = map[State]int{StateAccepted: 0, StateStored: 1, StateDelivered: 2, StateRead: 3, StateFailed: 4}
+
+// Wait waits until a message has come at least as far as the given state, or has failed. When ctx ends first it returns the latest Receipt with
+// ctx's error.
+func (p *Peer) Wait(ctx context.Context, id string, until State) (Receipt, error) {
+	if err := p.up(); err != nil {
+		return Receipt{}, err
+	}
+	events := p.hub.subscribe(EventOptions{})
+	defer events.Close()
+	r, err := p.Receipt(ctx, id)
+	if err != nil || rank[r.State] >= rank[until] {
+		return r, err
+	}
+	for e, err := range events.Events(ctx) {
+		if err != nil {
+			return r, err
+		}
+		switch {
+		case e.Type == EventState && e.ID == id:
+			r.State, r.Way, r.Reason = e.State, e.Way, e.Reason
+			if e.MS != nil {
+				r.MS = *e.MS
+			}
+		case e.Code == "events-lost":
+			if r, err = p.Receipt(ctx, id); err != nil {
+				return r, err
+			}
+		}
+		if rank[r.State] >= rank[until] {
+			return r, nil
+		}
+	}
+	return r, errStopped
+}

@@ -1,0 +1,92 @@
+package peer
+
+import "time"
+
+// Receipt is what is known of one of our own messages.
+type Receipt struct {
+	ID     string    `json:"id"`
+	To     string    `json:"to"`
+	N      uint64    `json:"n"`
+	State  State     `json:"state"`
+	Way    Way       `json:"way,omitempty"` // of the furthest state: as the recipient's receipt says, once delivered
+	MS     float64   `json:"ms"`            // from accepted to that state, milliseconds
+	Reason string    `json:"reason,omitempty"`
+	Sent   time.Time `json:"sent"`
+}
+
+// Contact is one line of who.
+type Contact struct {
+	Name     string     `json:"name"`
+	Online   bool       `json:"online"`
+	Way      Way        `json:"way"` // the way that a message would take now
+	Key      KeyState   `json:"key"`
+	Devices  int        `json:"devices"`
+	LastSeen *time.Time `json:"last_seen,omitempty"`
+}
+
+// HistoryEntry is one message of the local history, in either direction.
+type HistoryEntry struct {
+	ID       string     `json:"id"`
+	From     string     `json:"from"`
+	To       string     `json:"to,omitempty"` // own messages only
+	Device   string     `json:"device"`
+	N        uint64     `json:"n"`
+	Body     string     `json:"body"`
+	Sent     time.Time  `json:"sent"`
+	Received *time.Time `json:"received,omitempty"`
+	State    State      `json:"state,omitempty"` // own messages only
+	Way      Way        `json:"way,omitempty"`
+	MS       *float64   `json:"ms,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	Key      KeyState   `json:"key,omitempty"`
+}
+
+// HistoryQuery selects from the history. The zero value selects the latest 100 messages with anybody.
+type HistoryQuery struct {
+	User   string // empty: everybody
+	Search string // only bodies that contain it, case folded
+	Limit  int    // 0: 100; at most 10,000; the newest are kept, shown oldest first
+}
+
+// RouteEntry is one way to a contact's device and why it is or is not in use.
+type RouteEntry struct {
+	Device string   `json:"device"`
+	Way    Way      `json:"way"`
+	State  string   `json:"state"`  // "open", "trying", "closed"
+	Reason string   `json:"reason"` // a stable code, empty while in use
+	RTT    *float64 `json:"rtt_ms"`
+	InUse  bool     `json:"in_use"`
+	Addr   string   `json:"addr,omitempty"`
+}
+
+// Pong is one answered (or missed) round trip of ping.
+type Pong struct {
+	Way    Way     `json:"way"`
+	RTT    float64 `json:"rtt_ms"`
+	Lost   bool    `json:"lost,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// Verification is what two people compare to know that nobody stands between them.
+type Verification struct {
+	User         string   `json:"user"`
+	SafetyNumber string   `json:"safety_number"` // 60 digits in 12 groups of 5
+	Fingerprints []string `json:"fingerprints"`  // the contact's accepted devices, hex
+	Pending      []string `json:"pending,omitempty"`
+	Key          KeyState `json:"key"`
+}
+
+// Status is the state of this peer.
+type Status struct {
+	User        string     `json:"user"`
+	Device      string     `json:"device"`
+	PeerID      string     `json:"peer_id"`
+	Fingerprint string     `json:"fingerprint"`
+	Addrs       []string   `json:"addrs"`
+	Rendezvous  Rendezvous `json:"rendezvous"`
+	Reason      string     `json:"reason,omitempty"` // why the rendezvous is not connected
+	Version     string     `json:"version"`
+	Started     time.Time  `json:"started"`
+	Outbox      int        `json:"outbox"` // messages not yet delivered
+	Contacts    int        `json:"contacts"`
+}
