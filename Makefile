@@ -21,12 +21,11 @@ help: ## this list
 
 .PHONY: build
 build: ## bin/rendezvous and bin/byway, static and reproducible
+	@echo "building (with a cold cache this takes some minutes)"
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/rendezvous ./cmd/byway
 
 .PHONY: demo
-demo: ## a rendezvous and two peers on this machine show the whole job and leave nothing behind
-	@echo "building (with a cold cache this takes some minutes)"
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/rendezvous ./cmd/byway
+demo: build ## a rendezvous and two peers on this machine show the whole job and leave nothing behind
 	@bin/byway demo
 
 .PHONY: test

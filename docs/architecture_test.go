@@ -44,7 +44,7 @@ func ignored(t *testing.T, name string) bool {
 	t.Helper()
 	for _, l := range textLines(t, ".gitignore") {
 		l = strings.Trim(l, "/")
-		if l == name || l == path.Base(name) {
+		if match, err := path.Match(l, path.Base(name)); l == name || err == nil && match {
 			return true
 		}
 	}
