@@ -89,7 +89,7 @@ func TestEntry(t *testing.T) {
 // TestLargestEntryFits bounds MaxEntry from below: eight devices and the longest name.
 func TestLargestEntryFits(t *testing.T) {
 	e := testEntry(t, MaxDevices)
-	e.Username = Username(strings.Repeat("字", MaxUsername))
+	e.Username = Username(strings.Repeat("𐐨", MaxUsername))
 	signed, err := e.Sign(identitytest.Keyring(0).Identity)
 	if err != nil {
 		t.Fatal(err)
