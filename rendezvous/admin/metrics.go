@@ -9,10 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// MetricsHandler serves Prometheus metrics at /metrics and "ok" or status 503 at /healthz. The numbers are those of Status; user names
-// are never labels.
-func MetricsHandler(op Observer) http.Handler {
-	registry := prometheus.NewRegistry()
+// MetricsHandler serves at /metrics what registry holds and the numbers of Status, for Prometheus, and at /healthz "ok" or status 503. User
+// names are never labels.
+func MetricsHandler(op Observer, registry *prometheus.Registry) http.Handler {
 	registry.MustRegister(&collector{op: op}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

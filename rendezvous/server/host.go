@@ -30,9 +30,9 @@ func DefaultListen() []string {
 	return addrs
 }
 
-// newHost builds the libp2p host and listens. extra comes last and, for simulated networks, replaces the transports.
-func newHost(key crypto.PrivKey, cfg *Config) (host.Host, error) {
-	manager, err := resourceManager(cfg.MaxPeers)
+// newHost builds the libp2p host and listens.
+func (s *Server) newHost(key crypto.PrivKey) (host.Host, error) {
+	manager, err := resourceManager(s.cfg.MaxPeers, s.collected)
 	if err != nil {
 		return nil, err
 	}
@@ -43,18 +43,21 @@ func newHost(key crypto.PrivKey, cfg *Config) (host.Host, error) {
 		libp2p.ConnectionManager(connmgr.NullConnMgr{}),
 		libp2p.ForceReachabilityPublic(),
 		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.UserAgent("byway-rendezvous"),
 		libp2p.Muxer(yamux.ID, muxer()),
 	}
-	if cfg.HostOptions == nil {
+	options = append(options, libp2p.Transport(libp2pquic.NewTransport))
+	if s.cfg.HostOptions == nil {
 		// Without SO_REUSEPORT: with it, a second rendezvous would share the port in silence.
-		options = append(options, libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()), libp2p.Transport(libp2pquic.NewTransport))
+		options = append(options, libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()))
 	}
-	h, err := libp2p.New(append(options, cfg.HostOptions...)...)
+	h, err := libp2p.New(append(options, s.cfg.HostOptions...)...)
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
-	if err := listen(h, cfg.Listen); err != nil {
+	if err := listen(h, s.cfg.Listen); err != nil {
 		_ = h.Close()
 		return nil, err
 	}

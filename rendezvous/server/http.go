@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-
-	"github.com/byway-chat/byway/rendezvous/admin"
 )
 
 // maxSocketPath is what fits into a Unix socket's address on every system that this runs on, in bytes.
@@ -44,16 +42,7 @@ func listenAdmin(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// adminServer serves the operator's API; what watches ends with ctx.
-func (s *Server) adminServer(ctx context.Context) *http.Server {
-	return httpServer(ctx, admin.Handler(s, s.cfg.Version))
-}
-
-// metricsServer serves /metrics and /healthz.
-func (s *Server) metricsServer(ctx context.Context) *http.Server {
-	return httpServer(ctx, admin.MetricsHandler(s))
-}
-
+// httpServer answers on behalf of a server that runs until ctx ends; with it ends what is being streamed.
 func httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, BaseContext: func(net.Listener) context.Context { return ctx },
@@ -73,7 +62,7 @@ func shutdown(servers ...*http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	for _, server := range servers {
-		if server != nil && server.Shutdown(ctx) != nil {
+		if server.Shutdown(ctx) != nil {
 			_ = server.Close()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/libp2p/go-libp2p/x/rate"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/byway-chat/byway/rendezvous"
 )
@@ -37,13 +38,14 @@ var (
 	privateIPv6 = []string{"::1/128", "fc00::/7", "fe80::/10"}
 )
 
-// resourceManager admits maxPeers signed-in peers with room for reconnects, and stops what goes far beyond.
-func resourceManager(maxPeers int) (network.ResourceManager, error) {
+// resourceManager admits maxPeers signed-in peers with room for reconnects, and stops what goes far beyond. Where metrics is not nil, libp2p's
+// refusals are counted there: nothing else shows them.
+func resourceManager(maxPeers int, metrics *prometheus.Registry) (network.ResourceManager, error) {
 	defaults := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&defaults)
 	limits := partialLimits(maxPeers).Build(defaults.AutoScale())
 	v4, v6 := prefixLimits(privateIPv4), prefixLimits(privateIPv6)
-	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
+	options := []rcmgr.Option{
 		rcmgr.WithNetworkPrefixLimit(v4, v6),
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: min(perIPv4, 3*maxPeers)}},
@@ -52,7 +54,16 @@ func resourceManager(maxPeers int) (network.ResourceManager, error) {
 				{PrefixLength: 48, ConnCount: min(perIPv6ISP, 3*maxPeers)},
 			}),
 		rcmgr.WithConnRateLimiters(connRates()),
-	)
+	}
+	if metrics != nil {
+		reporter, err := rcmgr.NewStatsTraceReporter()
+		if err != nil {
+			return nil, fmt.Errorf("count refused connections: %w", err)
+		}
+		rcmgr.MustRegisterWith(metrics)
+		options = append(options, rcmgr.WithTraceReporter(reporter))
+	}
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), options...)
 	if err != nil {
 		return nil, fmt.Errorf("set the connection limits: %w", err)
 	}

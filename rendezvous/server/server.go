@@ -18,9 +18,11 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/byway-chat/byway/crypto/password"
 	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/admin"
 	"github.com/byway-chat/byway/rendezvous/directory"
 	"github.com/byway-chat/byway/rendezvous/presence"
 	"github.com/byway-chat/byway/rendezvous/relay"
@@ -47,8 +49,10 @@ type Config struct {
 	ReadyFile    string           // written when serving, removed at the end; default: none
 	Version      string           // of the program, shown to peers and operators
 	Hasher       directory.Hasher // default: Argon2id with the default parameters
-	HostOptions  []libp2p.Option  // replaces transports and listening, for simulated networks
-	Logger       *slog.Logger     // default: discard
+	// HostOptions replace TCP and QUIC for a simulated network in virtual time. With them neither the operator's socket nor metrics nor mDNS
+	// are served: a goroutine that waits for real input would hold virtual time.
+	HostOptions []libp2p.Option
+	Logger      *slog.Logger // default: discard
 }
 
 // Server is one rendezvous. Its methods may be called from any goroutine.
@@ -67,8 +71,9 @@ type Server struct {
 	ready     chan struct{} // closed by Run when it accepts
 	maxPeers  atomic.Int64
 
-	socket  net.Listener // the operator's; opened by New
-	metrics net.Listener // nil: none
+	socket    net.Listener         // the operator's; nil in a simulated network
+	metrics   net.Listener         // nil: none
+	collected *prometheus.Registry // nil without metrics
 
 	closing sync.Once
 	closed  error // set in closing
@@ -113,17 +118,23 @@ func (s *Server) open(ctx context.Context) (err error) {
 		s.db = nil
 		return databaseError(s.data.path(databaseFile), err)
 	}
-	if s.host, err = newHost(key, &s.cfg); err != nil {
+	if s.cfg.Metrics != "" && s.cfg.HostOptions == nil {
+		s.collected = prometheus.NewRegistry()
+	}
+	if s.host, err = s.newHost(key); err != nil {
 		return err
 	}
 	s.directory = directory.New(s.db, s.db, directory.Options{
 		Rendezvous: s.host.ID(), Hasher: s.cfg.Hasher, Presence: s.tracker, Policy: s.cfg.Registration, Logger: s.log,
 	})
 	s.relay = relay.New(s.db, s.directory, relay.Options{Logger: s.log})
+	if s.cfg.HostOptions != nil {
+		return nil
+	}
 	if s.socket, err = listenAdmin(s.data.path(SocketFile)); err != nil {
 		return err
 	}
-	if s.cfg.Metrics == "" {
+	if s.collected == nil {
 		return nil
 	}
 	if s.metrics, err = net.Listen("tcp", s.cfg.Metrics); err != nil {
@@ -153,12 +164,14 @@ func (s *Server) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup
-	admin := s.adminServer(ctx)
-	wg.Go(func() { s.serveHTTP(admin, s.socket, "operator") })
-	var metrics *http.Server
+	var servers []*http.Server
+	if s.socket != nil {
+		servers = append(servers, httpServer(ctx, admin.Handler(s, s.cfg.Version)))
+		wg.Go(func() { s.serveHTTP(servers[0], s.socket, "operator") })
+	}
 	if s.metrics != nil {
-		metrics = s.metricsServer(ctx)
-		wg.Go(func() { s.serveHTTP(metrics, s.metrics, "metrics") })
+		servers = append(servers, httpServer(ctx, admin.MetricsHandler(s, s.collected)))
+		wg.Go(func() { s.serveHTTP(servers[1], s.metrics, "metrics") })
 	}
 	if !s.cfg.NoMDNS && s.cfg.HostOptions == nil {
 		wg.Go(func() { (&announcer{host: s.host, log: s.log}).run(ctx) })
@@ -175,7 +188,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.drain(serving)
 	stop()
 	s.host.Network().StopNotify(watch)
-	shutdown(admin, metrics)
+	shutdown(servers...)
 	wg.Wait()
 	err = errors.Join(err, s.Close())
 	s.log.Info("stopped")
