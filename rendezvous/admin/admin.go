@@ -66,12 +66,12 @@ func register(api huma.API, op Operator) {
 		After string `query:"after" doc:"Begin after this name."`
 		Limit int    `query:"limit" default:"500" minimum:"1" maximum:"500"`
 	}
-	huma.Get(api, "/v1/users", func(ctx context.Context, in *usersInput) (*body[users], error) {
+	huma.Get(api, "/v1/users", func(ctx context.Context, in *usersInput) (*body[userPage], error) {
 		list, err := op.Users(ctx, in.After, in.Limit)
-		return answer(users{Users: list}, err)
+		return answer(userPage{Users: list}, err)
 	})
-	huma.Get(api, "/v1/active", func(context.Context, *struct{}) (*body[active], error) {
-		return answer(active{Active: op.Active()}, nil)
+	huma.Get(api, "/v1/active", func(context.Context, *struct{}) (*body[activeList], error) {
+		return answer(activeList{Active: op.Active()}, nil)
 	})
 	huma.Get(api, "/v1/status", func(ctx context.Context, _ *struct{}) (*body[Status], error) {
 		return answer(op.Status(ctx), nil)
@@ -139,10 +139,10 @@ func registerWatch(api huma.API, op Operator) {
 }
 
 type (
-	users struct {
+	userPage struct {
 		Users []User `json:"users"`
 	}
-	active struct {
+	activeList struct {
 		Active []Active `json:"active"`
 	}
 	kicked struct {

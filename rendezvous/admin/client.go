@@ -45,7 +45,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Users calls yield for every account in the order of the names.
 func (c *Client) Users(ctx context.Context, yield func(User) error) error {
 	for after := ""; ; {
-		var page users
+		var page userPage
 		query := url.Values{"after": {after}, "limit": {strconv.Itoa(MaxUsersPage)}}
 		if err := c.do(ctx, http.MethodGet, "/v1/users?"+query.Encode(), nil, &page); err != nil {
 			return err
@@ -64,7 +64,7 @@ func (c *Client) Users(ctx context.Context, yield func(User) error) error {
 
 // Active returns the signed-in connections.
 func (c *Client) Active(ctx context.Context) ([]Active, error) {
-	var got active
+	var got activeList
 	err := c.do(ctx, http.MethodGet, "/v1/active", nil, &got)
 	return got.Active, err
 }
