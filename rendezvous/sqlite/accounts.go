@@ -1,0 +1,336 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/directory"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+const (
+	accountColumns = "name, skeleton, created, password, entry, seq, banned, ban_reason"
+	deviceColumns  = "account, fingerprint, peer_id, added, last_seen, bundle, bundle_seq, peer_record"
+)
+
+// Account implements directory.Store.
+func (db *DB) Account(ctx context.Context, name rendezvous.Username) (*directory.Account, error) {
+	var account *directory.Account
+	err := db.view(ctx, "read an account", func(tx *sql.Tx) error {
+		var err error
+		account, err = accountIn(ctx, tx, name)
+		return err
+	})
+	return account, err
+}
+
+func accountIn(ctx context.Context, tx *sql.Tx, name rendezvous.Username) (*directory.Account, error) {
+	found, err := accountsIn(ctx, tx,
+		"SELECT "+accountColumns+" FROM accounts WHERE name = ?",
+		"SELECT "+deviceColumns+" FROM devices WHERE account = ? ORDER BY rowid", string(name))
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, directory.ErrNotFound
+	}
+	return found[0], nil
+}
+
+// Accounts implements directory.Store.
+func (db *DB) Accounts(ctx context.Context, after rendezvous.Username, limit int) ([]*directory.Account, error) {
+	var accounts []*directory.Account
+	err := db.view(ctx, "list accounts", func(tx *sql.Tx) error {
+		var err error
+		accounts, err = accountsIn(ctx, tx,
+			"SELECT "+accountColumns+" FROM accounts WHERE name > ? ORDER BY name LIMIT ?",
+			"SELECT "+deviceColumns+" FROM devices WHERE account IN (SELECT name FROM accounts WHERE name > ? ORDER BY name LIMIT ?) ORDER BY rowid",
+			string(after), limit)
+		return err
+	})
+	return accounts, err
+}
+
+// accountsIn reads accounts and their devices by two queries with the same arguments.
+func accountsIn(ctx context.Context, tx *sql.Tx, accounts, devices string, args ...any) ([]*directory.Account, error) {
+	rows, err := tx.QueryContext(ctx, accounts, args...)
+	if err != nil {
+		return nil, err
+	}
+	var found []*directory.Account
+	byName := make(map[rendezvous.Username]*directory.Account)
+	err = each(rows, func() error {
+		a, err := scanAccount(rows)
+		if err == nil {
+			found = append(found, a)
+			byName[a.Name] = a
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rows, err = tx.QueryContext(ctx, devices, args...); err != nil {
+		return nil, err
+	}
+	err = each(rows, func() error {
+		name, d, err := scanDevice(rows)
+		if a := byName[name]; err == nil && a != nil {
+			a.Devices = append(a.Devices, d)
+		}
+		return err
+	})
+	return found, err
+}
+
+// each calls f for every row and closes rows.
+func each(rows *sql.Rows, f func() error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func scanAccount(rows *sql.Rows) (*directory.Account, error) {
+	var a directory.Account
+	var created int64
+	var banned sql.NullInt64
+	var reason string
+	if err := rows.Scan(&a.Name, &a.Skeleton, &created, &a.Password, &a.Entry, &a.Seq, &banned, &reason); err != nil {
+		return nil, err
+	}
+	a.Created = fromMillis(created)
+	if banned.Valid {
+		a.Ban = &directory.Ban{Since: fromMillis(banned.Int64), Reason: reason}
+	}
+	return &a, nil
+}
+
+func scanDevice(rows *sql.Rows) (rendezvous.Username, directory.Device, error) {
+	var account rendezvous.Username
+	var d directory.Device
+	var fingerprint, peerID []byte
+	var added, seen int64
+	err := rows.Scan(&account, &fingerprint, &peerID, &added, &seen, &d.Bundle, &d.BundleSeq, &d.PeerRecord)
+	if err != nil {
+		return "", d, err
+	}
+	if d.Fingerprint, err = identity.FingerprintFromBytes(fingerprint); err != nil {
+		return "", d, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	d.PeerID, d.Added, d.LastSeen = peer.ID(peerID), fromMillis(added), fromMillis(seen)
+	return account, d, nil
+}
+
+// Names implements directory.Store.
+func (db *DB) Names(ctx context.Context, after rendezvous.Username, limit int) ([]rendezvous.Username, error) {
+	const query = "SELECT name FROM accounts WHERE name > ? AND banned IS NULL ORDER BY name LIMIT ?"
+	rows, err := db.read.QueryContext(ctx, query, string(after), limit)
+	if err != nil {
+		return nil, classify("list names", err)
+	}
+	var names []rendezvous.Username
+	err = each(rows, func() error {
+		var name rendezvous.Username
+		err := rows.Scan(&name)
+		names = append(names, name)
+		return err
+	})
+	return names, classify("list names", err)
+}
+
+// Owner implements directory.Store.
+func (db *DB) Owner(ctx context.Context, device identity.Fingerprint) (rendezvous.Username, error) {
+	var name rendezvous.Username
+	err := db.read.QueryRowContext(ctx, "SELECT account FROM devices WHERE fingerprint = ?", device[:]).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = directory.ErrNotFound
+	}
+	return name, classify("look up a device", err)
+}
+
+// Create implements directory.Store.
+func (db *DB) Create(ctx context.Context, a *directory.Account, invite *directory.InviteID) error {
+	return db.update(ctx, "create an account", func(tx *sql.Tx) error {
+		var taken bool
+		err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM accounts WHERE name = ? OR skeleton = ?)",
+			string(a.Name), a.Skeleton).Scan(&taken)
+		if err != nil {
+			return err
+		}
+		if taken {
+			return directory.ErrNameTaken
+		}
+		if invite != nil {
+			if err := useInvite(ctx, tx, *invite, a.Created); err != nil {
+				return err
+			}
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO accounts ("+accountColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			string(a.Name), a.Skeleton, millis(a.Created), a.Password, a.Entry, a.Seq, banColumn(a.Ban), banReason(a.Ban))
+		if err != nil {
+			return err
+		}
+		return insertDevices(ctx, tx, a.Name, a.Devices)
+	})
+}
+
+func banColumn(b *directory.Ban) sql.NullInt64 {
+	if b == nil {
+		return sql.NullInt64{}
+	}
+	return sql.NullInt64{Int64: b.Since.UnixMilli(), Valid: true}
+}
+
+func banReason(b *directory.Ban) string {
+	if b == nil {
+		return ""
+	}
+	return b.Reason
+}
+
+func insertDevices(ctx context.Context, tx *sql.Tx, account rendezvous.Username, devices []directory.Device) error {
+	for _, d := range devices {
+		var taken bool
+		err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM devices WHERE fingerprint = ? OR peer_id = ?)",
+			d.Fingerprint[:], []byte(d.PeerID)).Scan(&taken)
+		if err != nil {
+			return err
+		}
+		if taken {
+			return directory.ErrKeyTaken
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO devices ("+deviceColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			string(account), d.Fingerprint[:], []byte(d.PeerID), millis(d.Added), millis(d.LastSeen), notNil(d.Bundle), d.BundleSeq, d.PeerRecord)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notNil keeps an empty blob from becoming NULL.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// Replace implements directory.Store.
+func (db *DB) Replace(ctx context.Context, a *directory.Account, oldSeq uint64) error {
+	return db.update(ctx, "replace a directory entry", func(tx *sql.Tx) error {
+		held, err := accountIn(ctx, tx, a.Name)
+		if err != nil {
+			return err
+		}
+		if held.Seq != oldSeq {
+			return directory.ErrConflict
+		}
+		_, err = tx.ExecContext(ctx, "UPDATE accounts SET entry = ?, seq = ? WHERE name = ?", a.Entry, a.Seq, string(a.Name))
+		if err != nil {
+			return err
+		}
+		in := func(devices []directory.Device) func(directory.Device) bool {
+			return func(d directory.Device) bool {
+				return slices.ContainsFunc(devices, func(e directory.Device) bool { return e.Fingerprint == d.Fingerprint })
+			}
+		}
+		for _, gone := range slices.DeleteFunc(slices.Clone(held.Devices), in(a.Devices)) {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM devices WHERE fingerprint = ?", gone.Fingerprint[:]); err != nil {
+				return err
+			}
+		}
+		return insertDevices(ctx, tx, a.Name, slices.DeleteFunc(slices.Clone(a.Devices), in(held.Devices)))
+	})
+}
+
+// UpdateDevices implements directory.Store.
+func (db *DB) UpdateDevices(ctx context.Context, changes ...directory.DeviceChange) error {
+	return db.update(ctx, "update a device", func(tx *sql.Tx) error {
+		for _, c := range changes {
+			if err := updateDevice(ctx, tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func updateDevice(ctx context.Context, tx *sql.Tx, c directory.DeviceChange) error {
+	if c.LastSeen != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE devices SET last_seen = ? WHERE fingerprint = ?",
+			millis(*c.LastSeen), c.Device[:]); err != nil {
+			return err
+		}
+	}
+	if c.Bundle == nil && c.PeerRecord == nil {
+		return nil
+	}
+	var seq uint64
+	err := tx.QueryRowContext(ctx, "SELECT bundle_seq FROM devices WHERE fingerprint = ?", c.Device[:]).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return directory.ErrNotFound
+	} else if err != nil {
+		return err
+	}
+	if c.Bundle != nil {
+		if c.BundleSeq <= seq {
+			return directory.ErrConflict
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE devices SET bundle = ?, bundle_seq = ? WHERE fingerprint = ?",
+			c.Bundle, c.BundleSeq, c.Device[:]); err != nil {
+			return err
+		}
+	}
+	if c.PeerRecord != nil {
+		_, err = tx.ExecContext(ctx, "UPDATE devices SET peer_record = ? WHERE fingerprint = ?", *c.PeerRecord, c.Device[:])
+	}
+	return err
+}
+
+// UpdateAccount implements directory.Store.
+func (db *DB) UpdateAccount(ctx context.Context, name rendezvous.Username, c directory.AccountChange) error {
+	return db.update(ctx, "update an account", func(tx *sql.Tx) error {
+		var known bool
+		err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM accounts WHERE name = ?)", string(name)).Scan(&known)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return directory.ErrNotFound
+		}
+		if c.Password != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE accounts SET password = ? WHERE name = ?", *c.Password, string(name)); err != nil {
+				return err
+			}
+		}
+		if c.Ban != nil {
+			_, err = tx.ExecContext(ctx, "UPDATE accounts SET banned = ?, ban_reason = ? WHERE name = ?",
+				banColumn(*c.Ban), banReason(*c.Ban), string(name))
+		}
+		return err
+	})
+}
+
+// useInvite takes one use of an invitation.
+func useInvite(ctx context.Context, tx *sql.Tx, id directory.InviteID, now time.Time) error {
+	r, err := tx.ExecContext(ctx, "UPDATE invites SET left = left - 1 WHERE id = ? AND left > 0 AND (expires = 0 OR expires > ?)",
+		id[:], now.UnixMilli())
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return directory.ErrInviteSpent
+}
