@@ -38,8 +38,8 @@ func TestFramesRoundTrip(t *testing.T) {
 			t.Errorf("frame %d came back as %v", i, got)
 		}
 	}
-	if _, err := ReadFrame(r); err != io.EOF {
-		t.Errorf("after the last frame: %v, want io.EOF itself", err)
+	if _, err := ReadFrame(r); !errors.Is(err, io.EOF) {
+		t.Errorf("after the last frame: %v, want io.EOF", err)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestReadFrameRefuses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := ReadFrame(bufio.NewReader(bytes.NewReader(tc.wire)))
-			if err == nil || err == io.EOF || (tc.want != nil && !errors.Is(err, tc.want)) {
+			if err == nil || errors.Is(err, io.EOF) || (tc.want != nil && !errors.Is(err, tc.want)) {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
 		})
