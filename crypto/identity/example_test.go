@@ -3,7 +3,6 @@ package identity_test
 import (
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -15,18 +14,21 @@ import (
 func Example() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "keystore.age")
 
 	keys := identitytest.Keyring(0) // a real device calls GenerateKeyring
 	if err := identity.CreateKeyFile(path, keys, []byte("three green owls")); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	opened, err := identity.OpenKeyFile(path, []byte("three green owls"))
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(opened, opened.Identity.Public().Equal(keys.Identity.Public()))
 
@@ -41,7 +43,8 @@ func ExamplePublicKey_Verify() {
 	key := identitytest.Keyring(0).Identity
 	sig, err := key.Sign("example/v1 greeting", []byte("hello"))
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(key.Public().Verify("example/v1 greeting", []byte("hello"), sig))
 	fmt.Println(key.Public().Verify("example/v1 farewell", []byte("hello"), sig))

@@ -14,7 +14,8 @@ import (
 )
 
 // The blocks of a key file, in this order: one blockHeader, the identity key, the host key, then an RSA and an ML-KEM key for
-// each encryption key, newest first, and one blockStorage. All keys are PKCS#8, so `openssl pkey` reads each of them.
+// each encryption key, newest first, and one blockStorage. All keys are PKCS#8, so `openssl pkey` reads each of them
+// (ML-KEM from OpenSSL 3.5 on).
 const (
 	blockHeader  = "BYWAY KEY FILE"
 	blockKey     = "PRIVATE KEY"

@@ -2,7 +2,6 @@ package password_test
 
 import (
 	"fmt"
-	"log"
 
 	"github.com/byway-chat/byway/crypto/password"
 )
@@ -11,17 +10,20 @@ import (
 func Example() {
 	chosen, err := password.Prepare("alice", "three green owls")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	phc, err := password.Hash(chosen, password.Small)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(password.Describe(phc))
 
 	typed, err := password.PrepareLogin("three green owls")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	ok, needsRehash, err := password.Small.Verify(phc, typed)
 	fmt.Println(ok, needsRehash, err)

@@ -36,11 +36,6 @@ func (p Params) Verify(phc string, password []byte) (ok, needsRehash bool, err e
 	return ok, ok && r.params != p, nil
 }
 
-// Verify is Default.Verify, for a service that hashes with [Default].
-func Verify(phc string, password []byte) (ok, needsRehash bool, err error) {
-	return Default.Verify(phc, password)
-}
-
 // Dummy returns a record that no password opens and that costs as much as a real one. Make it once and check unknown
 // names against it. It panics on a cost that Hash refuses.
 func Dummy(p Params) string {

@@ -50,7 +50,7 @@ func TestHashAndVerify(t *testing.T) {
 // TestForeignRecord opens a record that the C library libargon2 (2017-12-27) made.
 func TestForeignRecord(t *testing.T) {
 	const phc = "$argon2id$v=19$m=64,t=3,p=2$c29tZXNhbHRzb21lc2FsdA$1fk3Ftri/q8aMgpw1zaGtJ9vQcL2KGQ0LzNff0IbaP0"
-	if ok, _, err := password.Verify(phc, []byte("three green owls")); !ok || err != nil {
+	if ok, _, err := password.Default.Verify(phc, []byte("three green owls")); !ok || err != nil {
 		t.Errorf("got %v and %v", ok, err)
 	}
 }
@@ -64,7 +64,7 @@ func TestProfiles(t *testing.T) {
 		if got, want := password.Describe(phc), "argon2id "+params.String(); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
-		ok, rehash, err := password.Verify(phc, []byte("a password"))
+		ok, rehash, err := password.Default.Verify(phc, []byte("a password"))
 		if !ok || err != nil || rehash != (params != password.Default) {
 			t.Errorf("%s: %v %v %v", name, ok, rehash, err)
 		}
@@ -76,8 +76,13 @@ func TestProfiles(t *testing.T) {
 
 func TestBadParams(t *testing.T) {
 	for _, p := range []password.Params{
-		{}, {MemoryKiB: 64, Time: 1}, {MemoryKiB: 64, Threads: 1}, {MemoryKiB: 7, Time: 1, Threads: 1},
-		{MemoryKiB: 1<<20 + 1, Time: 1, Threads: 1}, {MemoryKiB: 64, Time: 65, Threads: 1}, {MemoryKiB: 4096, Time: 1, Threads: 65},
+		{},
+		{MemoryKiB: 64, Time: 1},
+		{MemoryKiB: 64, Threads: 1},
+		{MemoryKiB: 7, Time: 1, Threads: 1},
+		{MemoryKiB: 1<<20 + 1, Time: 1, Threads: 1},
+		{MemoryKiB: 64, Time: 65, Threads: 1},
+		{MemoryKiB: 4096, Time: 1, Threads: 65},
 	} {
 		if _, err := password.Hash([]byte("x"), p); !errors.Is(err, password.ErrBadParams) {
 			t.Errorf("%s: %v", p, err)
@@ -92,7 +97,7 @@ const (
 
 func TestBadRecords(t *testing.T) {
 	good := "$argon2id$v=19$m=64,t=1,p=1$" + salt + "$" + tag
-	if _, _, err := password.Verify(good, nil); err != nil {
+	if _, _, err := password.Default.Verify(good, nil); err != nil {
 		t.Fatalf("before any damage: %v", err)
 	}
 	replace := func(from, to string) string { return strings.Replace(good, from, to, 1) }
@@ -120,7 +125,7 @@ func TestBadRecords(t *testing.T) {
 		"one part more":  good + "$",
 		"over the limit": good + strings.Repeat("A", 300),
 	} {
-		if _, _, err := password.Verify(phc, nil); !errors.Is(err, password.ErrBadRecord) {
+		if _, _, err := password.Default.Verify(phc, nil); !errors.Is(err, password.ErrBadRecord) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -25,7 +25,7 @@ const (
 var (
 	// ErrTooWeak says in its chain's text what is missing, for the person who chose the password.
 	ErrTooWeak = errors.New("password is too weak")
-	// ErrInvalid: empty, too long, not UTF-8, or with characters that no keyboard types, as PRECIS OpaqueString has it.
+	// ErrInvalid means that the password is empty, too long, not UTF-8, or has characters that PRECIS OpaqueString does not admit.
 	ErrInvalid = errors.New("password has characters that cannot be used")
 )
 

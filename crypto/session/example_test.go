@@ -3,7 +3,6 @@ package session_test
 import (
 	"crypto/rand"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/byway-chat/byway/crypto/identity"
@@ -23,25 +22,30 @@ func Example() {
 		Time: time.Now(),
 	}, []byte("hello"))
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	second, err := sender.Seal([]byte("are you there?"))
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 
 	header, err := session.Peek(first)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	opened, err := session.Accept(first, bobs.EncryptionKey(header.Key), bob,
 		func(session.Party) (*identity.PublicKey, error) { return alices.Identity.Public(), nil }) // from the directory, or pinned
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	more, err := opened.Receiver.Open(second)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Printf("%s: %s\n%s: %s\n", opened.From.Name, opened.Payload, opened.From.Name, more)
 	// Output:

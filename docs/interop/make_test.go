@@ -350,11 +350,15 @@ func (m *maker) signed(signer int, domain string, body []byte) []byte {
 func (m *maker) entries() {
 	const domain = "byway/v1 directory entry"
 	one := m.signed(0, domain, m.entryBody(1, 0, m.device(0)))
-	m.add(vector{ID: "entry-one", Kind: "entry", Comment: "the first entry of a name", Expect: "ok", Record: one,
-		Rendezvous: m.host.String(), Username: "alice", Seq: 1, Times: []uint64{made, made}, Devices: []int{0}, Device: 0})
-	m.add(vector{ID: "entry-two", Kind: "entry", Comment: "a second device, which signs", Expect: "ok",
+	m.add(vector{
+		ID: "entry-one", Kind: "entry", Comment: "the first entry of a name", Expect: "ok", Record: one,
+		Rendezvous: m.host.String(), Username: "alice", Seq: 1, Times: []uint64{made, made}, Devices: []int{0}, Device: 0,
+	})
+	m.add(vector{
+		ID: "entry-two", Kind: "entry", Comment: "a second device, which signs", Expect: "ok",
 		Record:     m.signed(3, domain, m.entryBody(2, 3, m.device(0), m.device(3))),
-		Rendezvous: m.host.String(), Username: "alice", Seq: 2, Times: []uint64{made, made, made}, Devices: []int{0, 3}, Device: 3})
+		Rendezvous: m.host.String(), Username: "alice", Seq: 2, Times: []uint64{made, made, made}, Devices: []int{0, 3}, Device: 3,
+	})
 	oaep := identitytest.Keyring(0).Encryption[0].Public().RSA()
 	spki := func(k *rsa.PublicKey) []byte {
 		b, err := x509.MarshalPKIXPublicKey(k)
@@ -409,8 +413,10 @@ func (m *maker) bundles() {
 	times := [2]uint64{made, made + 14*86400000}
 	body := m.bundleBody("bob", 1, 1, 1, times, 1)
 	good := m.signed(1, domain, body)
-	m.add(vector{ID: "bundle", Kind: "bundle", Comment: "bob's bundle", Expect: "ok", Record: good,
-		Rendezvous: m.host.String(), Username: "bob", Seq: 7, Times: times[:], Device: 1})
+	m.add(vector{
+		ID: "bundle", Kind: "bundle", Comment: "bob's bundle", Expect: "ok", Record: good,
+		Rendezvous: m.host.String(), Username: "bob", Seq: 7, Times: times[:], Device: 1,
+	})
 	flipped := bytes.Clone(good)
 	flipped[700] ^= 1
 	for _, tc := range []struct {
