@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
@@ -99,8 +100,8 @@ func (s *settings) readFile(f *pflag.FlagSet) error {
 		path = filepath.Join(s.data, server.ConfigFile)
 	}
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) && s.config == "" {
-		return nil
+	if err != nil && s.config == "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
+		return nil // whether the directory itself is right is for the server to say
 	}
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
