@@ -62,6 +62,8 @@ type Config struct {
 	Version      string          // told by Status
 	Logger       *slog.Logger    // nil: discard
 	HostOptions  []libp2p.Option // replaces transports and limits, for simulated networks
+	// NewKeys makes the keys of an empty home; default identity.GenerateKeyring. Tests give fixed ones: RSA keys take their time.
+	NewKeys func(now time.Time) (*identity.Keyring, error)
 }
 
 // SendOptions says how a message may travel.
@@ -123,6 +125,9 @@ const (
 func New(cfg Config) (*Peer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.NewKeys == nil {
+		cfg.NewKeys = identity.GenerateKeyring
 	}
 	if cfg.User != "" {
 		if _, err := rendezvous.ParseUsername(cfg.User); err != nil {

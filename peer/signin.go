@@ -175,7 +175,7 @@ func (p *Peer) firstSignIn(ctx context.Context) (*client.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generate host key: %w", err)
 	}
-	making := makeKeys(host)
+	making := makeKeys(host, p.cfg.NewKeys)
 	defer making.wait()
 	p.keys = &identity.Keyring{Host: host} // enough for the network; the rest follows
 	if err := p.startHost(); err != nil {
@@ -198,11 +198,11 @@ type making struct {
 	err  error             // after done
 }
 
-func makeKeys(host ed25519.PrivateKey) *making {
+func makeKeys(host ed25519.PrivateKey, generate func(time.Time) (*identity.Keyring, error)) *making {
 	m := &making{done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
-		if m.keys, m.err = identity.GenerateKeyring(time.Now()); m.err == nil {
+		if m.keys, m.err = generate(time.Now()); m.err == nil {
 			m.keys.Host = host
 		}
 	}()

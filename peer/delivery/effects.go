@@ -40,6 +40,13 @@ type OpRead struct {
 	Upto uint64
 }
 
+// OpVoid stores that a message was given up: its body may be forgotten, its number must not be before OpSettle.
+type OpVoid struct {
+	To      Account
+	N       uint64
+	Expires time.Time
+}
+
 // OpSettle takes a message out of the outbox: nothing is left to do for it.
 type OpSettle struct {
 	To Account
@@ -82,6 +89,7 @@ func (OpEnqueue) op()  {}
 func (OpCopy) op()     {}
 func (OpProgress) op() {}
 func (OpRead) op()     {}
+func (OpVoid) op()     {}
 func (OpSettle) op()   {}
 func (OpStart) op()    {}
 func (OpReceive) op()  {}

@@ -56,10 +56,12 @@ type remote struct {
 	direct  Way // open direct way, or none
 	online  bool
 	start   uint64 // where we began to write to it; 0: never yet
+	top     uint64 // highest number that was sent to it; after a restart the highest that may have been
 
 	next     uint64 // next number expected from it; 0: nothing has ever come
 	held     map[uint64]*Incoming
 	receipts []Receipt
+	came     Way // by which the latest message came: the acknowledgement goes back that way, which is known to work
 }
 
 // New returns an engine for the devices of self with the state that the disk held; the zero Snapshot is a new home.
@@ -87,6 +89,11 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 		a.outbox = append(a.outbox, out)
 		a.size += len(o.Message.Body)
 		a.next = max(a.next, o.Message.N+1)
+	}
+	for _, r := range e.devices {
+		if a := e.accounts[r.account]; a != nil {
+			r.top = a.next - 1
+		}
 	}
 	for _, a := range e.accounts {
 		slices.SortFunc(a.outbox, func(x, y *outgoing) int { return int(int64(x.N - y.N)) })

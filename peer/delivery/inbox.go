@@ -14,6 +14,8 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 		e.text(now, r, w, p.Text)
 	case KindAck:
 		e.acked(now, a, r, p.Ack)
+	case KindLow:
+		e.low(r, p.Low)
 	case KindRead:
 		e.read(a, p.Read)
 	case KindReset:
@@ -40,7 +42,7 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 		e.store(now, r, w, t)
 	}
 	e.skipTo(r, t.Low)
-	e.ackDue[r.device] = r
+	e.ackDue[r.device], r.came = r, w
 	if !duplicate && len(r.receipts) < maxReceipts {
 		r.receipts = append(r.receipts, Receipt{N: t.N, Way: w, Arrived: now})
 	}
@@ -73,6 +75,16 @@ func (e *Engine) release(r *remote) {
 	}
 }
 
+// low handles that the sender has given messages up.
+func (e *Engine) low(r *remote, l *Low) {
+	if r.next == 0 {
+		r.next = l.Start
+		e.op(OpNext{Device: r.device, Next: r.next})
+	}
+	e.skipTo(r, l.Low)
+	e.ackDue[r.device] = r
+}
+
 // skipTo gives up the numbers below low, which the sender does not hold any more, and shows them as gaps.
 func (e *Engine) skipTo(r *remote, low uint64) {
 	if low <= r.next {
@@ -102,7 +114,7 @@ func (e *Engine) acknowledge(r *remote) {
 	ack := &Ack{Next: r.next, Ranges: ranges(r.held), Receipts: r.receipts}
 	delete(e.ackDue, r.device)
 	r.receipts = nil
-	e.reply(r, "", Payload{Kind: KindAck, Ack: ack})
+	e.reply(r, r.came, Payload{Kind: KindAck, Ack: ack})
 }
 
 // ranges turns the held numbers into at most maxRanges runs, lowest first.

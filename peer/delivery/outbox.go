@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// maxResend caps the wait between two attempts by the same way.
-const maxResend = time.Minute
+const (
+	// maxResend caps the wait between two attempts by the same way.
+	maxResend = time.Minute
+	// voidLife is how long the number of a message that was given up is kept for devices that may still wait for it.
+	voidLife = 14 * 24 * time.Hour
+)
 
 // Accept takes a message into the outbox and gives it its number. m.To, ID, Body and Sent must be set; N and Devices are filled in.
 // Errors are [ErrNoDevice], [ErrOutboxFull] and [ErrTooLarge], and then nothing has changed.
@@ -43,13 +47,24 @@ func (e *Engine) Accept(now time.Time, m Message) (Message, error) {
 
 // pump sends what waits for a device, as far as a way is open and the window allows.
 func (e *Engine) pump(now time.Time, a *account, r *remote) {
-	inFlight, wanted := 0, false
+	inFlight, wanted, first := 0, false, true
+	var unawaited []*outgoing // given up before anything later was sent: the next message will say that they are not held
 	for _, o := range a.outbox {
 		c := o.copies[r.device]
 		if c == nil || c.phase == Acked {
 			continue
 		}
-		wanted = wanted || o.Policy != RelayOnly
+		lowest := first
+		first = false
+		if o.Void && !lowest {
+			continue // it has its turn when what stands before it is acknowledged
+		}
+		if o.Void && o.N > r.top {
+			unawaited = append(unawaited, o)
+			first = true
+			continue
+		}
+		wanted = wanted || o.Policy != RelayOnly && !o.Void
 		if c.phase == Stored && c.due.IsZero() {
 			continue // the rendezvous answers for it: it takes no room in the window
 		}
@@ -59,13 +74,25 @@ func (e *Engine) pump(now time.Time, a *account, r *remote) {
 		if c.phase != Waiting || now.Before(c.due) {
 			continue
 		}
-		if via := e.choose(o.Policy, r); via != "" {
+		if via := e.choose(o.policy(), r); via != "" {
 			e.attempt(now, a, o, r, c, via)
 		}
+	}
+	for _, o := range unawaited {
+		delete(o.copies, r.device)
+		e.settleIfDone(now, a, o, "")
 	}
 	if wanted && r.direct == "" {
 		e.notice(NoticeWanted{Account: a.name, Device: r.device})
 	}
+}
+
+// policy is that of the message. That one was given up may be told by any way: a later message has gone its own.
+func (o *outgoing) policy() Policy {
+	if o.Void {
+		return Auto
+	}
+	return o.Policy
 }
 
 // choose returns the best way that is open and allowed, or none.
@@ -83,15 +110,21 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, r *remote, c *c
 	c.phase, c.via = Sent, via
 	c.due = now.Add(min(e.limits.Resend<<min(c.attempts, 10), maxResend))
 	c.attempts++
+	r.top = max(r.top, o.N)
+	if o.Void {
+		low := e.lowest(a, r.device)
+		e.send(Send{To: a.name, Device: r.device, Via: via, Payload: Payload{Kind: KindLow, Low: &Low{Low: low, Start: min(r.start, low)}}, N: o.N})
+		return
+	}
 	e.send(Send{To: a.name, Device: r.device, Via: via, N: o.N, Payload: Payload{Kind: KindText, Text: &Text{
 		ID: o.ID, N: o.N, Low: e.lowest(a, r.device), Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body,
 	}}})
 }
 
-// lowest returns the lowest number held for a device. It is at most the number of any message being sent to it.
+// lowest returns the lowest number held for a device, what was given up aside. It is at most the number of any message being sent to it.
 func (e *Engine) lowest(a *account, d Device) uint64 {
 	for _, o := range a.outbox {
-		if c := o.copies[d]; c != nil && c.phase != Acked {
+		if c := o.copies[d]; c != nil && c.phase != Acked && !o.Void {
 			return o.N
 		}
 	}
@@ -130,7 +163,9 @@ func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 	if r.online {
 		c.due = now.Add(2 * e.limits.Resend)
 	}
-	e.advance(now, o, Progress{Stage: StageStored, Way: WayMailbox})
+	if !o.Void {
+		e.advance(now, o, Progress{Stage: StageStored, Way: WayMailbox})
+	}
 	e.pump(now, a, r)
 }
 
@@ -180,7 +215,9 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 		}
 		c.phase = Acked
 		e.op(OpCopy{To: a.name, N: o.N, Device: r.device, Phase: Acked})
-		e.advance(now, o, p)
+		if !o.Void || slices.ContainsFunc(ack.Receipts, func(r Receipt) bool { return r.N == o.N }) {
+			e.advance(now, o, p)
+		}
 		e.settleIfDone(now, a, o, "")
 	}
 	e.pump(now, a, r)
@@ -202,12 +239,27 @@ func (e *Engine) settleIfDone(now time.Time, a *account, o *outgoing, reason str
 	a.size -= len(o.Body)
 }
 
-// expire gives a message up for the devices that have not acknowledged it.
+// expire gives a message up for the devices that have not acknowledged it. Those that have seen later numbers wait for this one: its number
+// stays, without its text, until they know. When it has been kept for long enough as a number, that is forgotten too.
 func (e *Engine) expire(now time.Time, a *account, o *outgoing, reason string) {
-	for d, c := range o.copies {
+	if o.Void {
+		for d, c := range o.copies {
+			if c.phase != Acked {
+				delete(o.copies, d)
+			}
+		}
+		e.settleIfDone(now, a, o, reason)
+		return
+	}
+	if o.progress.Stage < StageDelivered {
+		e.advance(now, o, Progress{Stage: StageFailed, Reason: reason})
+	}
+	a.size -= len(o.Body)
+	o.Void, o.Body, o.Expires = true, "", now.Add(voidLife)
+	for _, c := range o.copies {
 		if c.phase != Acked {
-			delete(o.copies, d)
+			c.phase, c.due, c.attempts = Waiting, time.Time{}, 0
 		}
 	}
-	e.settleIfDone(now, a, o, reason)
+	e.op(OpVoid{To: a.name, N: o.N, Expires: o.Expires})
 }

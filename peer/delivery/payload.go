@@ -18,6 +18,7 @@ const (
 	KindReset Kind = 4 // "I cannot open this session: begin a new one and send again"
 	KindPing  Kind = 5
 	KindPong  Kind = 6
+	KindLow   Kind = 7 // what will not come any more
 )
 
 // Bounds of a payload's parts.
@@ -41,6 +42,7 @@ var ErrPayload = errors.New("payload is malformed")
 //	Read   upto:u
 //	Reset  session(16)
 //	Ping   token(8)        Pong   token(8) way(1)
+//	Low    low:u start:u
 type Payload struct {
 	Kind  Kind
 	Text  *Text
@@ -49,6 +51,7 @@ type Payload struct {
 	Reset *Reset
 	Ping  *Ping
 	Pong  *Pong
+	Low   *Low
 }
 
 // Text is a numbered message.
@@ -78,6 +81,9 @@ type Receipt struct {
 	Way     Way
 	Arrived time.Time // by the receiver's clock
 }
+
+// Low says that the sender holds nothing below a number any more: what has not arrived of it never will. Start is as in Text.
+type Low struct{ Low, Start uint64 }
 
 // Read says that a person has seen every message up to Upto.
 type Read struct{ Upto uint64 }
@@ -110,6 +116,8 @@ func (p *Payload) Append(b []byte) []byte {
 		return append(b, p.Ping.Token[:]...)
 	case KindPong:
 		return append(append(b, p.Pong.Token[:]...), wayCodes[p.Pong.Way])
+	case KindLow:
+		return binary.AppendUvarint(binary.AppendUvarint(b, p.Low.Low), p.Low.Start)
 	}
 	return b
 }
@@ -157,6 +165,9 @@ func ParsePayload(b []byte) (*Payload, error) {
 		p.Ping = &Ping{Token: [8]byte(r.take(8))}
 	case KindPong:
 		p.Pong = &Pong{Token: [8]byte(r.take(8)), Way: wayOf(r.byte())}
+	case KindLow:
+		p.Low = &Low{Low: r.uvarint(), Start: r.uvarint()}
+		r.bad = r.bad || p.Low.Start == 0 || p.Low.Start > p.Low.Low || p.Low.Low >= 1<<62
 	}
 	if r.bad {
 		return nil, ErrPayload

@@ -79,6 +79,8 @@ type Message struct {
 	Expires time.Time // given up then; zero: never
 	Policy  Policy
 	Devices []Device // sealed for each of these; fixed when accepted
+	// Void is set when it was given up: its body is gone, and only its number is kept until the devices know that it will not come.
+	Void bool
 }
 
 // Incoming is a message from another device, in the order of its numbers.

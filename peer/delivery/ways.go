@@ -82,7 +82,7 @@ func (e *Engine) Tick(now time.Time) {
 			switch {
 			case !o.Expires.IsZero() && !now.Before(o.Expires):
 				e.expire(now, a, o, "expired")
-			case o.Policy == DirectOnly && !now.Before(o.Sent.Add(e.limits.Direct)):
+			case o.Policy == DirectOnly && !o.Void && !now.Before(o.Sent.Add(e.limits.Direct)):
 				e.expire(now, a, o, "no-direct-way")
 			default:
 				for _, c := range o.copies {
@@ -109,11 +109,11 @@ func (e *Engine) NextTick() time.Time {
 	for _, a := range e.accounts {
 		for _, o := range a.outbox {
 			sooner(o.Expires)
-			if o.Policy == DirectOnly {
+			if o.Policy == DirectOnly && !o.Void {
 				sooner(o.Sent.Add(e.limits.Direct))
 			}
 			for d, c := range o.copies {
-				if c.phase != Acked && (c.phase != Waiting || e.choose(o.Policy, e.devices[d]) != "") {
+				if c.phase != Acked && (c.phase != Waiting || e.choose(o.policy(), e.devices[d]) != "") {
 					sooner(c.due)
 				}
 			}

@@ -131,6 +131,8 @@ func (w *writer) op(op delivery.Op) error {
 	case delivery.OpRead:
 		_, err := w.exec("UPDATE messages SET seen = 1 WHERE tag = ? AND own = 1 AND n <= ? AND seen = 0", w.s.tag(string(op.To)), op.Upto)
 		return err
+	case delivery.OpVoid:
+		return w.void(op)
 	case delivery.OpSettle:
 		return w.settle(op)
 	case delivery.OpStart:

@@ -20,6 +20,7 @@ type stored struct {
 	Devices  []delivery.Device `json:"devices,omitempty"`
 	ID       []byte            `json:"id,omitempty"`
 	Way      delivery.Way      `json:"way,omitempty"`
+	Void     bool              `json:"void,omitempty"`
 }
 
 func micros(t time.Time) int64 {
@@ -84,6 +85,26 @@ func (w *writer) progress(op delivery.OpProgress) error {
 	p := op.Progress
 	_, err := w.exec("UPDATE messages SET stage = ?, way = ?, took = ?, reason = ? WHERE tag = ? AND own = 1 AND n = ?",
 		p.Stage, p.Way, p.Took.Microseconds(), p.Reason, w.s.tag(string(op.To)), op.N)
+	return err
+}
+
+// void forgets the text of a message that was given up. The history keeps it, as failed.
+func (w *writer) void(op delivery.OpVoid) error {
+	tag := w.s.tag(string(op.To))
+	var sealed []byte
+	if err := w.tx.QueryRowContext(w.ctx, "SELECT sealed FROM outbox WHERE tag = ? AND n = ?", tag, op.N).Scan(&sealed); err != nil {
+		return err
+	}
+	var row stored
+	if err := w.s.box.openJSON(outboxLabel(tag, op.N), sealed, &row); err != nil {
+		return err
+	}
+	row.Body, row.Void, row.Expires = "", true, micros(op.Expires)
+	sealed, err := w.s.box.sealJSON(outboxLabel(tag, op.N), row)
+	if err != nil {
+		return err
+	}
+	_, err = w.exec("UPDATE outbox SET sealed = ? WHERE tag = ? AND n = ?", sealed, tag, op.N)
 	return err
 }
 

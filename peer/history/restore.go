@@ -111,7 +111,7 @@ func (s *Store) outboxRow(r *sql.Rows, snap *delivery.Snapshot, index map[outbox
 	}
 	o.Message.To, o.Message.CopyOf, o.Message.Body = delivery.Account(row.Peer), delivery.Account(row.CopyOf), row.Body
 	o.Message.Sent, o.Message.Expires = fromMicros(row.Sent), fromMicros(row.Expires)
-	o.Message.Policy, o.Message.Devices = row.Policy, row.Devices
+	o.Message.Policy, o.Message.Devices, o.Message.Void = row.Policy, row.Devices, row.Void
 	copy(o.Message.ID[:], row.ID)
 	o.Phases = map[delivery.Device]delivery.Phase{}
 	index[outboxKey{o.Message.To, o.Message.N}] = len(snap.Outbox)

@@ -1,0 +1,311 @@
+package delivery
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The cast: alice with one device writes to bob, who has two, and they write back.
+var (
+	alice1 = Device{1}
+	bob1   = Device{2}
+	bob2   = Device{3}
+	cast   = []Device{alice1, bob1, bob2}
+)
+
+func ownerOf(d Device) Account {
+	if d == alice1 {
+		return "alice"
+	}
+	return "bob"
+}
+
+// party is one device: an engine on a disk.
+type party struct {
+	device Device
+	engine *Engine
+	disk   *disk
+}
+
+// packet is a payload on its way, or a copy in the mailbox.
+type packet struct {
+	from Device
+	send Send
+}
+
+// net is everything between the parties: it loses, doubles, reorders and stores as rapid draws.
+type net struct {
+	t        *rapid.T
+	now      time.Time
+	parties  map[Device]*party
+	flying   []packet
+	mailbox  []packet
+	relay    map[Device]bool   // is the party connected to the rendezvous
+	links    map[[2]Device]Way // open direct ways, both directions set
+	accepted map[MessageID]Message
+	failed   map[MessageID]string
+	count    byte
+}
+
+func newNet(t *rapid.T) *net {
+	n := &net{
+		t: t, now: time.Unix(1_700_000_000, 0).UTC(), parties: map[Device]*party{}, relay: map[Device]bool{},
+		links: map[[2]Device]Way{}, accepted: map[MessageID]Message{}, failed: map[MessageID]string{},
+	}
+	for _, d := range cast {
+		n.parties[d] = &party{device: d, disk: newDisk(t)}
+		n.boot(n.parties[d])
+	}
+	return n
+}
+
+// limits are small, so that short schedules reach them.
+var limits = Limits{Window: 4, Reorder: 6}
+
+func (n *net) boot(p *party) {
+	p.engine = New(ownerOf(p.device), p.disk.snapshot(), limits)
+	p.engine.SetDevices(n.now, "alice", slices.DeleteFunc([]Device{alice1}, func(d Device) bool { return d == p.device }))
+	p.engine.SetDevices(n.now, "bob", slices.DeleteFunc([]Device{bob1, bob2}, func(d Device) bool { return d == p.device }))
+	for ends := range n.links {
+		if ends[0] == p.device || ends[1] == p.device {
+			delete(n.links, ends)
+		}
+		if other := n.parties[ends[0]]; ends[1] == p.device { // its heartbeat notices
+			other.engine.DirectDown(n.now, ownerOf(p.device), p.device)
+		}
+	}
+	n.relay[p.device] = false
+}
+
+// settle does what an owner does after each batch. With crash the process dies after the commit and before anything else.
+func (n *net) settle(p *party, crash bool) {
+	effects := p.engine.Take(n.now)
+	p.disk.apply(effects.Ops)
+	if crash {
+		n.boot(p)
+		return
+	}
+	for _, s := range effects.Sends {
+		n.flying = append(n.flying, packet{from: p.device, send: s})
+	}
+	for _, notice := range effects.Notices {
+		if progress, ok := notice.(NoticeProgress); ok && progress.Progress.Stage == StageFailed {
+			n.failed[progress.ID] = progress.Progress.Reason
+		}
+	}
+}
+
+func (n *net) accept(p *party, to Account, policy Policy, life time.Duration) {
+	n.count++
+	m := Message{To: to, ID: MessageID{p.device[0], n.count}, Body: fmt.Sprint("text ", n.count), Sent: n.now, Policy: policy}
+	if life > 0 {
+		m.Expires = n.now.Add(life)
+	}
+	m, err := p.engine.Accept(n.now, m)
+	if err != nil {
+		n.t.Fatalf("accept: %v", err)
+	}
+	n.accepted[m.ID] = m
+}
+
+// carry brings one packet to its end, or to the mailbox.
+func (n *net) carry(k packet, keep bool) {
+	from, to := n.parties[k.from], n.parties[k.send.Device]
+	if k.send.Via.IsDirect() {
+		if n.links[[2]Device{k.from, k.send.Device}] == k.send.Via {
+			n.arrive(to, k, k.send.Via)
+		}
+		return
+	}
+	if !n.relay[k.from] {
+		return
+	}
+	if n.relay[k.send.Device] && !keep {
+		n.arrive(to, k, WayRelay)
+		return
+	}
+	if k.send.LiveOnly {
+		return
+	}
+	n.mailbox = append(n.mailbox, k)
+	if k.send.N > 0 {
+		from.engine.Stored(n.now, k.send.To, k.send.Device, k.send.N)
+		n.settle(from, false)
+	}
+}
+
+func (n *net) arrive(to *party, k packet, way Way) {
+	payload, err := ParsePayload(k.send.Payload.Append(nil))
+	if err != nil {
+		n.t.Fatalf("own payload does not parse: %v", err)
+	}
+	to.engine.Arrived(n.now, ownerOf(k.from), k.from, way, payload)
+}
+
+func (n *net) setRelay(p *party, up bool) {
+	if n.relay[p.device] == up {
+		return
+	}
+	n.relay[p.device] = up
+	if up {
+		p.engine.RelayUp(n.now)
+	} else {
+		p.engine.RelayDown(n.now)
+	}
+	for _, other := range n.parties {
+		if other != p && n.relay[other.device] {
+			other.engine.Online(n.now, ownerOf(p.device), p.device, up)
+			if up {
+				p.engine.Online(n.now, ownerOf(other.device), other.device, true)
+			}
+		}
+	}
+}
+
+func (n *net) setLink(a, b *party, way Way) {
+	for _, ends := range [][2]*party{{a, b}, {b, a}} {
+		key := [2]Device{ends[0].device, ends[1].device}
+		if way == "" {
+			delete(n.links, key)
+			ends[0].engine.DirectDown(n.now, ownerOf(ends[1].device), ends[1].device)
+		} else {
+			n.links[key] = way
+			ends[0].engine.DirectUp(n.now, ownerOf(ends[1].device), ends[1].device, way)
+		}
+	}
+}
+
+func (n *net) tick(d time.Duration) {
+	n.now = n.now.Add(d)
+	for _, p := range n.parties {
+		p.engine.Tick(n.now)
+		n.settle(p, false)
+	}
+}
+
+func (n *net) pick(label string) *party { return n.parties[rapid.SampledFrom(cast).Draw(n.t, label)] }
+
+// step does one random thing.
+func (n *net) step() {
+	p := n.pick("who")
+	switch rapid.IntRange(0, 9).Draw(n.t, "what") {
+	case 0, 1, 2:
+		to := Account("bob")
+		if p.device != alice1 {
+			to = "alice"
+		}
+		policy := rapid.SampledFrom([]Policy{Auto, Auto, Auto, RelayOnly, DirectOnly}).Draw(n.t, "policy")
+		life := rapid.SampledFrom([]time.Duration{0, 0, 0, 30 * time.Second}).Draw(n.t, "life")
+		n.accept(p, to, policy, life)
+	case 3, 4, 5:
+		if len(n.flying) == 0 {
+			break
+		}
+		i := rapid.IntRange(0, len(n.flying)-1).Draw(n.t, "packet")
+		k := n.flying[i]
+		if rapid.IntRange(0, 9).Draw(n.t, "double") > 0 {
+			n.flying = slices.Delete(n.flying, i, i+1)
+		}
+		if rapid.IntRange(0, 9).Draw(n.t, "lose") > 1 {
+			n.carry(k, rapid.Bool().Draw(n.t, "keep"))
+			p = n.parties[k.send.Device]
+		}
+	case 6:
+		n.setRelay(p, rapid.Bool().Draw(n.t, "relay"))
+	case 7:
+		if other := n.pick("other"); other != p {
+			n.setLink(p, other, rapid.SampledFrom([]Way{"", WayLAN, WayDirect}).Draw(n.t, "way"))
+		}
+	case 8:
+		n.tick(time.Duration(rapid.IntRange(1, 20).Draw(n.t, "seconds")) * time.Second)
+	case 9:
+		n.drainMailbox(p, rapid.IntRange(0, 3).Draw(n.t, "drained"))
+	}
+	n.settle(p, rapid.IntRange(0, 19).Draw(n.t, "crash") == 0)
+}
+
+// drainMailbox gives a connected party what is stored for it; the rendezvous forgets it only after the party has committed.
+func (n *net) drainMailbox(p *party, limit int) {
+	if !n.relay[p.device] {
+		return
+	}
+	var rest []packet
+	for _, k := range n.mailbox {
+		if k.send.Device != p.device || limit == 0 {
+			rest = append(rest, k)
+			continue
+		}
+		limit--
+		n.arrive(p, k, WayMailbox)
+	}
+	n.settle(p, false)
+	n.mailbox = rest
+}
+
+// heal lets everything work, until nothing is left to do.
+func (n *net) heal() {
+	for _, p := range n.parties {
+		n.setRelay(p, true)
+		n.settle(p, false)
+	}
+	for range 400 {
+		for len(n.flying) > 0 {
+			k := n.flying[0]
+			n.flying = n.flying[1:]
+			n.carry(k, false)
+			n.settle(n.parties[k.send.Device], false)
+			n.settle(n.parties[k.from], false)
+		}
+		for _, p := range n.parties {
+			n.drainMailbox(p, 1000)
+		}
+		left := 0
+		for _, p := range n.parties {
+			left += p.disk.pending()
+		}
+		if left == 0 && len(n.flying) == 0 {
+			return
+		}
+		n.tick(5 * time.Second)
+	}
+	n.t.Fatalf("messages are stuck in an outbox though every way works")
+}
+
+// check compares what was accepted with what was shown: all of it, except what has failed, and nothing else.
+func (n *net) check() {
+	for _, p := range n.parties {
+		seen := map[MessageID]bool{}
+		for _, m := range p.disk.shown {
+			sent, ok := n.accepted[m.ID]
+			if !ok || sent.Body != m.Body || sent.N != m.N {
+				n.t.Fatalf("%s was shown %+v, which nobody sent", p.device.Device(), m)
+			}
+			seen[m.ID] = true
+		}
+		for id, m := range n.accepted {
+			if m.To != ownerOf(p.device) || !slices.Contains(m.Devices, p.device) || seen[id] {
+				continue
+			}
+			if _, failed := n.failed[id]; !failed && m.Expires.IsZero() && m.Policy != DirectOnly {
+				n.t.Fatalf("message %d to %s is lost", m.N, p.device.Device())
+			}
+		}
+	}
+}
+
+// TestSchedules runs random schedules of loss, doubling, reordering, crashes, changing ways, the mailbox and expiry. The disk checks at each step that
+// nothing is shown twice or out of order; at the end nothing may be missing.
+func TestSchedules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := newNet(t)
+		for range rapid.IntRange(1, 120).Draw(t, "steps") {
+			n.step()
+		}
+		n.heal()
+		n.check()
+	})
+}

@@ -1,0 +1,140 @@
+package peertest
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/crypto/identity/identitytest"
+	"github.com/byway-chat/byway/peer"
+)
+
+// Node is a peer in a world, through all its restarts.
+type Node struct {
+	*peer.Peer // the running one
+
+	w    *World
+	t    testing.TB
+	name string
+	home string
+	ip   string
+	key  int
+
+	mu     sync.Mutex
+	events []peer.Event // guarded by mu: everything told since the first start
+	read   sync.WaitGroup
+}
+
+// Peer makes a node for a user and starts it. Two nodes of one name are two devices of one account.
+func (w *World) Peer(name string) *Node {
+	w.t.Helper()
+	n := &Node{w: w, t: w.t, name: name, ip: w.nextIP(), key: w.nodes - 1}
+	n.home = filepath.Join(w.dir, "home-"+n.ip)
+	if err := n.Start(); err != nil {
+		w.t.Fatalf("start %s: %v", name, err)
+	}
+	w.t.Cleanup(n.Stop)
+	return n
+}
+
+// Start brings the peer up on the home it had before.
+func (n *Node) Start(change ...func(*peer.Config)) error {
+	cfg := peer.Config{
+		Home: n.home, User: n.name, Rendezvous: n.w.Address(), NoMDNS: true, NoPassphrase: true,
+		Listen: []string{"/ip4/" + n.ip + "/udp/8000/quic-v1"}, HostOptions: n.w.hostOptions(), Logger: n.w.logger(n.name),
+		Password: func(context.Context, peer.PasswordUse, string) ([]byte, error) { return []byte(Password), nil },
+		NewKeys:  func(time.Time) (*identity.Keyring, error) { return identitytest.Keyring(n.key), nil },
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	p, err := peer.New(cfg)
+	if err != nil {
+		return err
+	}
+	s := p.Subscribe(peer.EventOptions{Unshown: true})
+	n.read.Go(func() {
+		for e, err := range s.Events(context.Background()) {
+			if err != nil {
+				return
+			}
+			n.take(p, e)
+		}
+	})
+	if err := p.Up(context.Background()); err != nil {
+		_ = p.Close()
+		n.read.Wait()
+		return err
+	}
+	n.Peer = p
+	return nil
+}
+
+// take plays the face: it shows a message and says so.
+func (n *Node) take(p *peer.Peer, e peer.Event) {
+	n.mu.Lock()
+	n.events = append(n.events, e)
+	n.mu.Unlock()
+	if e.Type == peer.EventMessage {
+		_ = p.Shown(context.Background(), e.ID) // while the peer closes: shown again by the next start, as it must be
+	}
+}
+
+// Stop closes the peer. It may be called when it is stopped.
+func (n *Node) Stop() {
+	if n.Peer == nil {
+		return
+	}
+	if err := n.Close(); err != nil {
+		n.t.Errorf("stop %s: %v", n.name, err)
+	}
+	n.read.Wait()
+	n.Peer = nil
+}
+
+// Events returns what was told since the first start, of one type or of all for none.
+func (n *Node) Events(kind peer.EventType) []peer.Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []peer.Event
+	for _, e := range n.events {
+		if kind == "" || e.Type == kind {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Bodies returns the texts of all messages shown, in the order shown.
+func (n *Node) Bodies() []string {
+	var out []string
+	for _, e := range n.Events(peer.EventMessage) {
+		out = append(out, *e.Body)
+	}
+	return out
+}
+
+// MustSend sends and returns the receipt, which is accepted.
+func (n *Node) MustSend(to, body string) peer.Receipt {
+	n.t.Helper()
+	r, err := n.Send(context.Background(), to, body, peer.SendOptions{})
+	if err != nil {
+		n.t.Fatalf("%s sends to %s: %v", n.name, to, err)
+	}
+	return r
+}
+
+// MustReach waits until a message has come as far as a state.
+func (n *Node) MustReach(id string, state peer.State) peer.Receipt {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	r, err := n.Wait(ctx, id, state)
+	if err != nil || r.State == peer.StateFailed {
+		n.t.Fatalf("%s waits for %s: got %+v, %v", n.name, state, r, err)
+	}
+	return r
+}
