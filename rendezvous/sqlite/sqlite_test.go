@@ -32,6 +32,7 @@ func open(t testing.TB, dir string) *sqlite.DB {
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, storetest.Factory{
 		Open: func(t testing.TB, dir string) storetest.Store { return open(t, dir) },
 		Crash: func(t testing.TB, dir, to string) {
@@ -205,6 +206,7 @@ func TestOpenErrors(t *testing.T) {
 }
 
 func TestInUse(t *testing.T) {
+	t.Parallel() // it waits for the lock
 	dir := t.TempDir()
 	open(t, dir).Close()
 	other, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(dir, "rendezvous%20%231%3f.db"))+"?_pragma=locking_mode(exclusive)")

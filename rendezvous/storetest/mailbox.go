@@ -262,70 +262,92 @@ func concurrentReaders(t *testing.T, s Store) {
 func model(t *testing.T, f Factory) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
-		s := f.Open(t, dir)
-		defer func() { must(t, s.Close()) }()
-		people := []relay.Address{alice, bob, bob1, carol}
-		quota := relay.Quota{Account: relay.Usage{Messages: 60, Bytes: 3000}, Pair: relay.Usage{Messages: 40, Bytes: 2000}}
-		var held []relay.Held
-		used := func(to, from relay.Address, pair bool) (u relay.Usage) {
-			for _, h := range held {
-				if h.To.User == to.User && (!pair || h.From.User == from.User) {
-					u.Messages++
-					u.Bytes += uint64(len(h.Data))
-				}
+		m := &mailboxModel{t: t, rt: rt, s: f.Open(t, dir)}
+		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
+			if rapid.IntRange(0, 9).Draw(rt, "kind") == 0 {
+				must(t, m.s.Close())
+				m.s = f.Open(t, dir)
+			} else {
+				m.apply()
 			}
-			return u
+			m.check()
 		}
-		fits := func(u relay.Usage, size int, bound relay.Usage) bool {
-			return u.Messages < bound.Messages && u.Bytes+uint64(size) <= bound.Bytes
-		}
-		person := rapid.SampledFrom(people)
-		rt.Repeat(map[string]func(*rapid.T){
-			"apply": func(rt *rapid.T) {
-				b := relay.Batch{Quota: quota}
-				for range rapid.IntRange(0, 40).Draw(rt, "deletions") {
-					if len(held) == 0 {
-						break
-					}
-					h := rapid.SampledFrom(held).Draw(rt, "held")
-					b.Deletions = append(b.Deletions, relay.Deletion{To: person.Draw(rt, "deleter"), ID: h.ID})
-				}
-				for range rapid.IntRange(0, 70).Draw(rt, "puts") {
-					b.Puts = append(b.Puts, put(person.Draw(rt, "from"), person.Draw(rt, "to"), strings.Repeat("x", rapid.IntRange(0, 100).Draw(rt, "size"))))
-				}
-				must(t, s.Apply(t.Context(), &b))
-				for _, d := range b.Deletions {
-					held = slices.DeleteFunc(held, func(h relay.Held) bool { return h.ID == d.ID && h.To == d.To })
-				}
-				for i, p := range b.Puts {
-					e := p.Envelope
-					ok := fits(used(e.To, e.From, false), len(e.Data), quota.Account) && fits(used(e.To, e.From, true), len(e.Data), quota.Pair)
-					if p.Refused == ok {
-						rt.Fatalf("put %d refused %v, want %v", i, p.Refused, !ok)
-					}
-					if ok {
-						held = append(held, relay.Held{Envelope: *e, ID: p.ID})
-					}
-				}
-			},
-			"reopen": func(rt *rapid.T) {
-				must(t, s.Close())
-				s = f.Open(t, dir)
-			},
-			"": func(rt *rapid.T) {
-				for _, to := range people {
-					var want []relay.Held
-					for _, h := range held {
-						if h.To == to {
-							want = append(want, h)
-						}
-					}
-					got, err := s.Page(t.Context(), to, 0, 1000, 1<<20)
-					if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
-						rt.Fatalf("mailbox of %s: %v\n%s", to.User, err, diff)
-					}
-				}
-			},
-		})
+		must(t, m.s.Close())
 	})
+}
+
+// mailboxModel is what a mailbox should hold.
+type mailboxModel struct {
+	t    *testing.T
+	rt   *rapid.T
+	s    Store
+	held []relay.Held
+}
+
+var modelQuota = relay.Quota{
+	Account: relay.Usage{Messages: 60, Bytes: 3000},
+	Pair:    relay.Usage{Messages: 40, Bytes: 2000},
+}
+
+// apply does a random batch on both.
+func (m *mailboxModel) apply() {
+	person := rapid.SampledFrom([]relay.Address{alice, bob, bob1, carol})
+	size := rapid.IntRange(0, 100)
+	b := relay.Batch{Quota: modelQuota}
+	for range min(len(m.held), rapid.IntRange(0, 40).Draw(m.rt, "deletions")) {
+		h := rapid.SampledFrom(m.held).Draw(m.rt, "held")
+		b.Deletions = append(b.Deletions, relay.Deletion{To: person.Draw(m.rt, "deleter"), ID: h.ID})
+	}
+	for range rapid.IntRange(0, 70).Draw(m.rt, "puts") {
+		b.Puts = append(b.Puts, put(person.Draw(m.rt, "from"), person.Draw(m.rt, "to"), strings.Repeat("x", size.Draw(m.rt, "size"))))
+	}
+	must(m.t, m.s.Apply(m.t.Context(), &b))
+	for _, d := range b.Deletions {
+		m.held = slices.DeleteFunc(m.held, func(h relay.Held) bool { return h.ID == d.ID && h.To == d.To })
+	}
+	for i, p := range b.Puts {
+		admitted := m.admits(p.Envelope)
+		if p.Refused == admitted {
+			m.rt.Fatalf("put %d refused: %v, want %v", i, p.Refused, !admitted)
+		}
+		if admitted {
+			m.held = append(m.held, relay.Held{Envelope: *p.Envelope, ID: p.ID})
+		}
+	}
+}
+
+func (m *mailboxModel) admits(e *relay.Envelope) bool {
+	var account, pair relay.Usage
+	count := func(u *relay.Usage, h relay.Held) {
+		u.Messages++
+		u.Bytes += uint64(len(h.Data))
+	}
+	for _, h := range m.held {
+		if h.To.User != e.To.User {
+			continue
+		}
+		count(&account, h)
+		if h.From.User == e.From.User {
+			count(&pair, h)
+		}
+	}
+	within := func(u, bound relay.Usage) bool {
+		return u.Messages < bound.Messages && u.Bytes+uint64(len(e.Data)) <= bound.Bytes
+	}
+	return within(account, modelQuota.Account) && within(pair, modelQuota.Pair)
+}
+
+func (m *mailboxModel) check() {
+	for _, to := range []relay.Address{alice, bob, bob1, carol} {
+		var want []relay.Held
+		for _, h := range m.held {
+			if h.To == to {
+				want = append(want, h)
+			}
+		}
+		got, err := m.s.Page(m.t.Context(), to, 0, 1000, 1<<20)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
+			m.rt.Fatalf("mailbox of %s: %v\n%s", to.User, err, diff)
+		}
+	}
 }
