@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/byway-chat/byway/peer"
 )
@@ -147,7 +148,7 @@ func TestEvents(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	if diff := cmp.Diff(f.queue, got); diff != "" {
+	if diff := cmp.Diff(f.queue, got, cmpopts.IgnoreUnexported(peer.Event{})); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if e, ok := errors.AsType[*peer.Error](failure); !ok || e.Hint != "read faster" {

@@ -139,6 +139,9 @@ func (o *eventWriter) event(e peer.Event) error {
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
+	if e.Seq == 0 { // told again: nothing can resume behind it
+		return o.write(fmt.Sprintf("data: %s\n\n", data))
+	}
 	return o.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Seq, data))
 }
 

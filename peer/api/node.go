@@ -43,4 +43,4 @@ type node interface {
 // running is a *peer.Peer as a node.
 type running struct{ *peer.Peer }
 
-func (r running) subscribe(o peer.EventOptions) (stream, error) { return r.Subscribe(o) }
+func (r running) subscribe(o peer.EventOptions) (stream, error) { return r.Subscribe(o), nil }

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+// chatCommand is one thing to type after a slash.
+type chatCommand struct {
+	name, args, help string
+	run              func(ctx context.Context, c *chat, args []string) error
+}
+
+// chatCommands in the order of /help; it is filled in init because /help reads it.
+var chatCommands []chatCommand
+
+func init() {
+	chatCommands = []chatCommand{
+		{"who", "", "users and the way to each", chatWho},
+		{"route", "[USER]", "every way to USER, and why it is or is not in use", chatRoute},
+		{"ping", "[USER] [COUNT]", "round trips", chatPing},
+		{"way", "[USER] auto|direct|relay", "choose how messages to USER travel", chatWay},
+		{"verify", "[USER] [accept]", "the safety number; accept once both see the same", chatVerify},
+		{"history", "[USER] [COUNT]", "earlier messages", chatHistory},
+		{"status", "", "who you are, and the rendezvous", chatStatus},
+		{"help", "", "this list", chatHelp},
+	}
+}
+
+// obey carries out one line and says whether the person leaves. Errors are told and the chat goes on.
+func (c *chat) obey(ctx context.Context, line string) (quit bool) {
+	l := parseChatLine(line)
+	switch {
+	case l.command == "quit" || l.command == "exit" || l.command == "q":
+		return true
+	case l.command != "":
+		i := slices.IndexFunc(chatCommands, func(k chatCommand) bool { return k.name == l.command })
+		if i < 0 {
+			c.complain(usage(fmt.Sprintf("there is no command /%s", l.command), "/help lists them; // begins a text with a slash"))
+			return false
+		}
+		if err := chatCommands[i].run(ctx, c, l.args); err != nil {
+			c.complain(err)
+		}
+	case l.text != "" || l.to != "":
+		if err := c.send(ctx, l); err != nil {
+			c.complain(err)
+		}
+	}
+	return false
+}
+
+// send sends a text, or, without one, only chooses the correspondent.
+func (c *chat) send(ctx context.Context, l chatLine) error {
+	to := l.to
+	if to == "" {
+		to = c.last.get()
+	}
+	if to == "" {
+		return usage("to whom?", "bob: text, or @bob text; /who lists the users")
+	}
+	if l.text == "" {
+		c.last.choose(to)
+		return nil
+	}
+	text, err := checked(l.text)
+	if err != nil {
+		return err
+	}
+	ref := c.outgoing.begin("")
+	_, err = do(ctx, c.s, func(cl *api.Client) (peer.Receipt, error) {
+		return cl.Send(ctx, to, text, peer.SendOptions{Ref: ref})
+	})
+	if err != nil {
+		c.outgoing.end(ref)
+		return err
+	}
+	c.last.choose(to)
+	return nil
+}
+
+// user is the first argument, or the last correspondent, and the arguments after it. Words in own are never a name.
+func (c *chat) user(args []string, own ...string) (string, []string, error) {
+	if len(args) > 0 && !slices.Contains(own, args[0]) {
+		if _, err := strconv.Atoi(args[0]); err != nil || len(own) > 0 {
+			return strings.TrimPrefix(args[0], "@"), args[1:], nil
+		}
+	}
+	if name := c.last.get(); name != "" {
+		return name, args, nil
+	}
+	return "", nil, usage("which user?", "name one; /who lists them")
+}
+
+func chatWho(ctx context.Context, c *chat, _ []string) error {
+	list, err := do(ctx, c.s, func(cl *api.Client) ([]peer.Contact, error) { return cl.Who(ctx) })
+	if err != nil {
+		return err
+	}
+	return c.table(whoTable(list))
+}
+
+func chatRoute(ctx context.Context, c *chat, args []string) error {
+	user, _, err := c.user(args)
+	if err != nil {
+		return err
+	}
+	list, err := do(ctx, c.s, func(cl *api.Client) ([]peer.RouteEntry, error) { return cl.Route(ctx, user) })
+	if err != nil {
+		return err
+	}
+	return c.table(routeTable(list))
+}
+
+func chatPing(ctx context.Context, c *chat, args []string) error {
+	user, rest, err := c.user(args)
+	if err != nil {
+		return err
+	}
+	count, err := number(rest, 4, 100)
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		pong, err := c.p.ping(ctx, c.s, user, "")
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%d %-7s %s", i+1, clean(string(pong.Way)), inWords(milliseconds(pong.RTT)))
+		if pong.Lost {
+			line = fmt.Sprintf("%d lost  %s", i+1, clean(pong.Reason))
+		}
+		if err := c.say("%s", line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number is the first argument as a number from 1 to limit.
+func number(args []string, otherwise, limit int) (int, error) {
+	if len(args) == 0 {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n < 1 || n > limit {
+		return 0, usage(fmt.Sprintf("%q is not a number from 1 to %d", args[0], limit), "")
+	}
+	return n, nil
+}
+
+func chatWay(ctx context.Context, c *chat, args []string) error {
+	user, rest, err := c.user(args, "auto", "direct", "relay")
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return usage("which way?", "/way "+user+" auto, direct or relay")
+	}
+	if _, err := do(ctx, c.s, func(cl *api.Client) (struct{}, error) { return struct{}{}, cl.SetWay(ctx, user, rest[0]) }); err != nil {
+		return err
+	}
+	return c.say("* messages to %s go by: %s", clean(user), clean(rest[0]))
+}
+
+func chatVerify(ctx context.Context, c *chat, args []string) error {
+	user, rest, err := c.user(args, "accept", "--accept")
+	if err != nil {
+		return err
+	}
+	accept := len(rest) > 0 && strings.TrimPrefix(rest[0], "--") == "accept"
+	v, err := do(ctx, c.s, func(cl *api.Client) (peer.Verification, error) { return cl.Verify(ctx, user, accept) })
+	if err != nil {
+		return err
+	}
+	return c.console.Print(strings.ReplaceAll(c.p.verification(&v), "byway verify "+clean(v.User)+" --accept", "/verify "+clean(v.User)+" accept"))
+}
+
+func chatHistory(ctx context.Context, c *chat, args []string) error {
+	q := peer.HistoryQuery{}
+	rest := args
+	if len(args) > 0 {
+		if _, err := strconv.Atoi(args[0]); err != nil {
+			q.User, rest = strings.TrimPrefix(args[0], "@"), args[1:]
+		}
+	}
+	var err error
+	if q.Limit, err = number(rest, 20, 10_000); err != nil {
+		return err
+	}
+	list, err := do(ctx, c.s, func(cl *api.Client) ([]peer.HistoryEntry, error) { return cl.History(ctx, q) })
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for i := range list {
+		b.WriteString(historyLine(&list[i]) + "\n")
+	}
+	return c.console.Print(b.String())
+}
+
+func chatStatus(ctx context.Context, c *chat, _ []string) error {
+	st, err := do(ctx, c.s, func(cl *api.Client) (peer.Status, error) { return cl.Status(ctx) })
+	if err != nil {
+		return err
+	}
+	return c.table(statusTable(&st))
+}
+
+func chatHelp(_ context.Context, c *chat, _ []string) error {
+	rows := [][]string{
+		{"bob: text", "sends to bob; also @bob text"},
+		{"text", "sends to the last correspondent"},
+	}
+	for _, k := range chatCommands {
+		rows = append(rows, []string{strings.TrimSpace("/" + k.name + " " + k.args), k.help})
+	}
+	rows = append(rows, []string{"q! or /quit", "leaves"})
+	return c.table(rows)
+}
+
+func (c *chat) table(rows [][]string) error {
+	text, err := columns(rows)
+	if err != nil {
+		return err
+	}
+	return c.console.Print(text)
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+// maxRecent is how many messages a feed remembers, so that none is told twice when it begins anew.
+const maxRecent = 8192
+
+// feed is the event stream of a session. It begins with the messages that no face has shown, and goes on when the process that
+// owned the peer leaves.
+type feed struct {
+	s *session
+
+	// owned by whoever ranges over Events
+	client *api.Client
+	sub    *api.Subscription
+	last   uint64 // seq of the last event of client; 0: none yet
+	recent *recent
+}
+
+// subscribe opens the feed: what happens after it has returned is in it.
+func (s *session) subscribe(ctx context.Context) (*feed, error) {
+	f := &feed{s: s, recent: newRecent(maxRecent)}
+	if err := f.resume(ctx); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// resume subscribes with the current client. Another process's events have other numbers: there it begins anew, with what nobody has shown.
+func (f *feed) resume(ctx context.Context) error {
+	for {
+		client := f.s.current()
+		if client != f.client {
+			f.last = 0
+		}
+		sub, err := client.Subscribe(ctx, peer.EventOptions{After: f.last, Unshown: f.last == 0})
+		if err == nil {
+			f.client, f.sub = client, sub
+			return nil
+		}
+		if !errors.Is(err, api.ErrGone) || ctx.Err() != nil {
+			return err
+		}
+		if err := f.s.replace(ctx, client); err != nil {
+			return err
+		}
+	}
+}
+
+// Close ends the feed, where Events has not been ranged.
+func (f *feed) Close() { f.sub.Close() }
+
+// Events yields events until ctx ends or the feed cannot be kept up. The peer's own first event is not among them: see ready.
+func (f *feed) Events(ctx context.Context) iter.Seq2[peer.Event, error] {
+	return func(yield func(peer.Event, error) bool) {
+		defer func() { f.sub.Close() }()
+		for {
+			why, more := f.drain(yield)
+			if !more {
+				return
+			}
+			if ctx.Err() != nil {
+				yield(peer.Event{}, context.Cause(ctx))
+				return
+			}
+			// The owner has left, or it took us for dead because standard output was blocked. Only the first needs a new peer.
+			f.sub.Close()
+			if !errors.Is(why, api.ErrGone) {
+				yield(peer.Event{}, why)
+				return
+			}
+			if err := f.resume(ctx); err != nil {
+				yield(peer.Event{}, err)
+				return
+			}
+		}
+	}
+}
+
+// drain yields the events of one subscription and returns why it ended; more is false when the caller wants no more.
+func (f *feed) drain(yield func(peer.Event, error) bool) (why error, more bool) {
+	for e, err := range f.sub.Events() {
+		if err != nil {
+			return err, true
+		}
+		if e.Type == peer.EventReady {
+			continue
+		}
+		f.last = max(f.last, e.Seq) // a message told again has none
+		if e.Type == peer.EventMessage && !f.recent.add(e.ID) {
+			continue
+		}
+		if !yield(e, nil) {
+			return nil, false
+		}
+	}
+	return api.ErrGone, true
+}
+
+// recent is a set of the last so many strings.
+type recent struct {
+	set  map[string]struct{}
+	ring []string
+	next int
+}
+
+func newRecent(size int) *recent {
+	return &recent{set: map[string]struct{}{}, ring: make([]string, size)}
+}
+
+// add says whether s is new.
+func (r *recent) add(s string) bool {
+	if _, ok := r.set[s]; ok {
+		return false
+	}
+	if old := r.ring[r.next]; old != "" {
+		delete(r.set, old)
+	}
+	r.ring[r.next], r.next = s, (r.next+1)%len(r.ring)
+	r.set[s] = struct{}{}
+	return true
+}
+
+// ready is the first event of a face, made from the peer's status: whoever comes to a running peer has missed its own.
+func (s *session) ready(ctx context.Context) (peer.Event, error) {
+	st, err := do(ctx, s, func(c *api.Client) (peer.Status, error) { return c.Status(ctx) })
+	if err != nil {
+		return peer.Event{}, err
+	}
+	if st.Addrs == nil {
+		st.Addrs = []string{}
+	}
+	return peer.Event{
+		V: 1, Type: peer.EventReady, User: st.User, Device: st.Device, PeerID: st.PeerID,
+		Addrs: st.Addrs, Rendezvous: &st.Rendezvous,
+	}, nil
+}

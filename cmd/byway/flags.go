@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// flags are those that every command takes. Each has an environment form: BYWAY_ and its name in capitals.
+type flags struct {
+	home            string
+	rendezvous      string
+	user            string
+	invite          string
+	passwordFile    string
+	passwordCommand string
+	noPassphrase    bool
+	json            bool
+	plain           bool
+	noMDNS          bool
+	listen          []string
+	logLevel        string
+	logFormat       string
+}
+
+func (f *flags) register(set *pflag.FlagSet) {
+	set.StringVar(&f.home, "home", "", "directory of all state of one person on one device (default: XDG data directory + /byway)")
+	set.StringVar(&f.rendezvous, "rendezvous", "", "address with /p2p/, or invitation link; remembered; found by mDNS when absent")
+	set.StringVar(&f.user, "user", "", "user name, for the first sign-in")
+	set.StringVar(&f.invite, "invite", "", "invitation token, where registration needs one")
+	set.StringVar(&f.passwordFile, "password-file", "", "file whose first line is the password")
+	set.StringVar(&f.passwordCommand, "password-command", "", "shell command whose first line of output is the password")
+	set.BoolVar(&f.noPassphrase, "no-passphrase", false, "leave the key file of a new home unsealed: later starts need no password")
+	set.BoolVar(&f.json, "json", false, "print JSON, one object a line")
+	set.BoolVar(&f.plain, "plain", false, "plain lines, no full screen")
+	set.BoolVar(&f.noMDNS, "no-mdns", false, "neither announce nor search on the local network")
+	set.StringArrayVar(&f.listen, "listen", nil, "multiaddr to listen on (repeatable; default: TCP and QUIC, all interfaces, any port)")
+	set.StringVar(&f.logLevel, "log-level", "error", "debug, info, warn or error; the log goes to standard error")
+	set.StringVar(&f.logFormat, "log-format", "", "text or json (default: text on a terminal, else json)")
+}
+
+// shortNames are environment forms that do not repeat a flag's name.
+var shortNames = map[string]string{"log-level": "BYWAY_LOG"}
+
+// fromEnvironment sets every flag that the command line did not from the environment.
+func fromEnvironment(cmd *cobra.Command, getenv func(string) string) error {
+	var failed error
+	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { failed = errors.Join(failed, fromVariable(f, getenv)) })
+	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) { failed = errors.Join(failed, fromVariable(f, getenv)) })
+	return failed
+}
+
+func fromVariable(f *pflag.Flag, getenv func(string) string) error {
+	if f.Changed {
+		return nil
+	}
+	name := "BYWAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	value := getenv(name)
+	if value == "" {
+		name = shortNames[f.Name]
+		if name == "" {
+			return nil
+		}
+		value = getenv(name)
+	}
+	if value == "" {
+		return nil
+	}
+	values := []string{value}
+	if f.Value.Type() == "stringArray" {
+		values = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	for _, v := range values {
+		if err := f.Value.Set(v); err != nil {
+			return &peer.Error{Code: peer.CodeUsage, Message: fmt.Sprintf("the environment variable %s holds %q", name, value), Err: err}
+		}
+	}
+	f.Changed = true
+	return nil
+}
+
+// resolve checks the flags and fills in what is derived.
+func (f *flags) resolve(getenv func(string) string) error {
+	if f.home == "" {
+		data := getenv("XDG_DATA_HOME")
+		if !filepath.IsAbs(data) { // the XDG specification: a relative path is to be ignored
+			user, err := os.UserHomeDir()
+			if err != nil {
+				return &peer.Error{Code: peer.CodeUsage, Message: "there is no home directory", Hint: "name a directory with --home", Err: err}
+			}
+			data = filepath.Join(user, ".local", "share")
+		}
+		f.home = filepath.Join(data, "byway")
+	}
+	home, err := filepath.Abs(f.home)
+	if err != nil {
+		return &peer.Error{Code: peer.CodeUsage, Message: "the home directory cannot be named", Err: err}
+	}
+	f.home = home
+	if f.passwordFile != "" && f.passwordCommand != "" {
+		return usage("a password file and a password command are both given", "give one of them")
+	}
+	return nil
+}
+
+// logger is what the peer logs to.
+func (p *program) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(p.flags.logLevel)); err != nil {
+		return nil, usage(fmt.Sprintf("there is no log level %q", p.flags.logLevel), "use debug, info, warn or error")
+	}
+	o := &slog.HandlerOptions{Level: level}
+	format := p.flags.logFormat
+	if format == "" && isTerminal(p.stderr) {
+		format = "text"
+	}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(p.stderr, o)), nil
+	case "json", "":
+		return slog.New(slog.NewJSONHandler(p.stderr, o)), nil
+	}
+	return nil, usage(fmt.Sprintf("there is no log format %q", format), "use text or json")
+}

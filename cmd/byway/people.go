@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+func (p *program) whoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "who", Short: "users, online or not, the way to each, the state of their keys", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.withPeer(cmd.Context(), p.who) },
+	}
+}
+
+func (p *program) routeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "route USER", Short: "every way to USER, which is in use, and why not the better ones", Args: args(cobra.ExactArgs(1)),
+		Long: "Lists every way to USER. Exit 0 when a direct way is in use, 3 when only the relay is, 5 when USER is away.",
+		RunE: func(cmd *cobra.Command, list []string) error {
+			return p.withPeer(cmd.Context(), func(ctx context.Context, s *session) error { return p.route(ctx, s, list[0]) })
+		},
+	}
+}
+
+// withPeer runs a command that needs a home with an account.
+func (p *program) withPeer(ctx context.Context, command func(context.Context, *session) error) (err error) {
+	s, err := p.open(ctx, need{})
+	if err != nil {
+		return err
+	}
+	defer s.closeInto(&err)
+	return command(ctx, s)
+}
+
+func (p *program) who(ctx context.Context, s *session) error {
+	list, err := do(ctx, s, func(c *api.Client) ([]peer.Contact, error) { return c.Who(ctx) })
+	if err != nil {
+		return err
+	}
+	if p.flags.json {
+		return entries(p.lines, "contact", list)
+	}
+	if len(list) == 0 {
+		return p.say("nobody else is registered")
+	}
+	return p.table(whoTable(list))
+}
+
+func whoTable(list []peer.Contact) [][]string {
+	rows := [][]string{{"NAME", "ONLINE", "WAY", "KEY", "DEVICES", "LAST SEEN"}}
+	for _, c := range list {
+		seen := ""
+		if c.LastSeen != nil {
+			seen = when(*c.LastSeen)
+		}
+		rows = append(rows, []string{c.Name, yes(c.Online), orDash(string(c.Way)), orDash(string(c.Key)), strconv.Itoa(c.Devices), orDash(seen)})
+	}
+	return rows
+}
+
+func (p *program) route(ctx context.Context, s *session, user string) error {
+	list, err := do(ctx, s, func(c *api.Client) ([]peer.RouteEntry, error) { return c.Route(ctx, user) })
+	if err != nil {
+		return err
+	}
+	if p.flags.json {
+		err = entries(p.lines, "way", list)
+	} else {
+		err = p.table(routeTable(list))
+	}
+	if err != nil {
+		return err
+	}
+	return reach(inUse(list))
+}
+
+func routeTable(list []peer.RouteEntry) [][]string {
+	rows := [][]string{{"WAY", "STATE", "RTT", "IN USE", "REASON", "DEVICE", "ADDRESS"}}
+	for _, r := range list {
+		rtt := "-"
+		if r.RTT != nil {
+			rtt = inWords(milliseconds(*r.RTT))
+		}
+		rows = append(rows, []string{string(r.Way), r.State, rtt, yes(r.InUse), orDash(r.Reason), orDash(r.Device), orDash(r.Addr)})
+	}
+	return rows
+}
+
+// inUse is the best way in use to any device.
+func inUse(list []peer.RouteEntry) peer.Way {
+	best := peer.Way("")
+	for _, r := range list {
+		if r.InUse && (best == "" || direct(r.Way)) {
+			best = r.Way
+		}
+	}
+	return best
+}
+
+func direct(w peer.Way) bool { return w == peer.WayLAN || w == peer.WayDirect || w == peer.WayPunched }
+
+// reach is the exit code for having reached somebody by a way: nil when directly.
+func reach(w peer.Way) error {
+	switch {
+	case direct(w):
+		return nil
+	case w == peer.WayRelay:
+		return outcome(exitOnlyRelayed)
+	}
+	return outcome(exitUnreachable)
+}
+
+// entries prints a list as JSON, one object a line.
+func entries[T any](out *lines, kind string, list []T) error {
+	for _, v := range list {
+		if err := out.entry(kind, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

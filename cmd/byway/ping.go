@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+// pingTimeout is when a round trip without an answer is lost.
+const pingTimeout = 5 * time.Second
+
+// pinging is the ping command.
+type pinging struct {
+	p        *program
+	user     string
+	count    int
+	way      string
+	interval time.Duration
+}
+
+func (p *program) pingCommand() *cobra.Command {
+	g := &pinging{p: p}
+	cmd := &cobra.Command{
+		Use:   "ping USER",
+		Short: "round trips to USER's device, by way, and a summary",
+		Long:  "Exit 0 when USER was reached directly, 3 when only by relay, 5 when not at all.",
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			g.user = list[0]
+			if g.count < 1 || g.interval < 0 {
+				return usage("-c needs a number of at least 1 and --interval no negative time", "")
+			}
+			return p.withPeer(cmd.Context(), g.run)
+		},
+	}
+	cmd.Flags().IntVarP(&g.count, "count", "c", 4, "round trips")
+	cmd.Flags().StringVar(&g.way, "way", "auto", "auto, direct, relay, or one way by its name")
+	cmd.Flags().DurationVar(&g.interval, "interval", 200*time.Millisecond, "pause between them")
+	return cmd
+}
+
+func (g *pinging) run(ctx context.Context, s *session) error {
+	var list []peer.Pong
+	for i := range g.count {
+		if i > 0 {
+			select {
+			case <-time.After(g.interval):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		pong, err := g.p.ping(ctx, s, g.user, g.way)
+		if err != nil {
+			return err
+		}
+		list = append(list, pong)
+		if err := g.print(i+1, pong); err != nil {
+			return err
+		}
+	}
+	sum := summarise(list)
+	if err := g.summary(sum); err != nil {
+		return err
+	}
+	return reach(sum.best)
+}
+
+// ping makes one round trip; one that is not answered in time is lost, and no error.
+func (p *program) ping(ctx context.Context, s *session, user, way string) (peer.Pong, error) {
+	timed, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	pong, err := do(timed, s, func(c *api.Client) (peer.Pong, error) { return c.Ping(timed, user, way) })
+	if err != nil && ctx.Err() == nil && (timed.Err() != nil || lost(err)) {
+		return peer.Pong{Lost: true, Reason: string(peer.CodeTimeout)}, nil
+	}
+	return pong, err
+}
+
+func lost(err error) bool { return peer.CodeOf(err) == peer.CodeTimeout }
+
+func (g *pinging) print(i int, pong peer.Pong) error {
+	if g.p.flags.json {
+		return g.p.lines.entry("pong", pong)
+	}
+	if pong.Lost {
+		return g.p.say("%d lost  %s", i, clean(pong.Reason))
+	}
+	return g.p.say("%d %-7s %s", i, clean(string(pong.Way)), inWords(milliseconds(pong.RTT)))
+}
+
+// pingSummary is the last object of ping; the percentiles are null when nothing came back.
+type pingSummary struct {
+	Sent     int      `json:"sent"`
+	Received int      `json:"received"`
+	P50      *float64 `json:"p50"`
+	P90      *float64 `json:"p90"`
+	P99      *float64 `json:"p99"`
+
+	best peer.Way
+}
+
+func summarise(list []peer.Pong) pingSummary {
+	sum := pingSummary{Sent: len(list)}
+	var ms []float64
+	for _, pong := range list {
+		if pong.Lost {
+			continue
+		}
+		ms = append(ms, pong.RTT)
+		if sum.best == "" || direct(pong.Way) {
+			sum.best = pong.Way
+		}
+	}
+	sum.Received = len(ms)
+	if len(ms) == 0 {
+		return sum
+	}
+	slices.Sort(ms)
+	at := func(q float64) *float64 { // nearest rank
+		v := ms[max(0, min(len(ms)-1, int(q*float64(len(ms))+0.999999)-1))]
+		return &v
+	}
+	sum.P50, sum.P90, sum.P99 = at(0.50), at(0.90), at(0.99)
+	return sum
+}
+
+func (g *pinging) summary(sum pingSummary) error {
+	if g.p.flags.json {
+		return g.p.lines.entry("summary", sum)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d sent, %d received", sum.Sent, sum.Received)
+	if sum.Received > 0 {
+		fmt.Fprintf(&b, "; p50 %s, p90 %s, p99 %s", inWords(milliseconds(*sum.P50)), inWords(milliseconds(*sum.P90)), inWords(milliseconds(*sum.P99)))
+	}
+	return g.p.say("%s", b.String())
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+func TestExitCodes(t *testing.T) {
+	left, cancel := context.WithCancelCause(t.Context())
+	cancel(leave{})
+	for _, tc := range []struct {
+		ctx  context.Context
+		err  error
+		want int
+	}{
+		{t.Context(), nil, 0},
+		{t.Context(), errors.New("x"), 1},
+		{t.Context(), usage("x", ""), 2},
+		{t.Context(), outcome(3), 3},
+		{t.Context(), fmt.Errorf("x: %w", &peer.Error{Code: peer.CodeUnreachable}), 5},
+		{t.Context(), &peer.Error{Code: peer.CodeNoSuchUser}, 6},
+		{t.Context(), &peer.Error{Code: peer.CodeBadCredentials}, 7},
+		{t.Context(), &peer.Error{Code: peer.CodeNotSignedIn}, 7},
+		{t.Context(), &peer.Error{Code: peer.CodeKeyChanged}, 8},
+		{t.Context(), &peer.Error{Code: peer.CodeOverQuota}, 9},
+		{t.Context(), &peer.Error{Code: peer.CodeNotARendezvous}, 10},
+		{t.Context(), &peer.Error{Code: peer.CodeNameTaken}, 11},
+		{t.Context(), &peer.Error{Code: peer.CodeNoRendezvousFound}, 20},
+		{t.Context(), &peer.Error{Code: "a code of a later version"}, 1},
+		{left, fmt.Errorf("sending: %w", context.Canceled), 130},
+		{left, &peer.Error{Code: peer.CodeNoSuchUser}, 6},
+		{t.Context(), context.Canceled, 1},
+	} {
+		if got := exitCode(tc.ctx, tc.err); got != tc.want {
+			t.Errorf("exitCode(%v) = %d, want %d", tc.err, got, tc.want)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	home := t.TempDir()
+	for _, tc := range []struct {
+		name   string
+		args   string
+		env    string
+		code   int
+		stderr string
+	}{
+		{"unknown command", "dance", "", 2, "byway: error: unknown command"},
+		{"unknown flag", "who --dance", "", 2, "byway: error: unknown flag: --dance\nbyway: hint: byway who --help"},
+		{"bad environment", "who", "BYWAY_JSON=perhaps", 2, `byway: error: the environment variable BYWAY_JSON holds "perhaps"`},
+		{"two passwords", "who --password-file a --password-command b", "", 2, "byway: error: a password file and a password command"},
+		{"bad level", "who --log-level loud", "", 2, `byway: error: there is no log level "loud"`},
+		{"negative limit", "history --limit -1", "", 2, "byway: error: --limit cannot be negative"},
+		{"chat is not JSON", "--json", "", 2, "byway: error: a chat is not JSON\nbyway: hint: byway bot"},
+		{"version", "version", "", 0, ""},
+		{"help", "help send", "", 0, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var out, errs strings.Builder
+			p := program{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(name string) string {
+				if k, v, _ := strings.Cut(tc.env, "="); k == name {
+					return v
+				}
+				return map[string]string{"BYWAY_HOME": home}[name]
+			}}
+			code := p.Run(t.Context(), strings.Fields(tc.args))
+			if code != tc.code || !strings.HasPrefix(errs.String(), tc.stderr) || (tc.stderr == "" && errs.Len() > 0) {
+				t.Errorf("got %d, %q; want %d, %q", code, errs.String(), tc.code, tc.stderr)
+			}
+		})
+	}
+}
+
+func TestEveryFlagHasAnEnvironmentForm(t *testing.T) {
+	var seen []string
+	p := program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string {
+		seen = append(seen, name)
+		return ""
+	}}
+	p.Run(t.Context(), []string{"version"})
+	asked := strings.Join(seen, " ")
+	for _, name := range []string{
+		"BYWAY_HOME", "BYWAY_RENDEZVOUS", "BYWAY_USER", "BYWAY_PASSWORD_FILE", "BYWAY_PASSWORD_COMMAND", "BYWAY_JSON", "BYWAY_PLAIN",
+		"BYWAY_NO_MDNS", "BYWAY_LISTEN", "BYWAY_LOG_LEVEL", "BYWAY_LOG", "BYWAY_LOG_FORMAT", "BYWAY_INVITE", "BYWAY_NO_PASSPHRASE",
+	} {
+		if !strings.Contains(asked, name) {
+			t.Errorf("%s is not asked for", name)
+		}
+	}
+}
+
+func TestEnvironmentLists(t *testing.T) {
+	p := program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, getenv: func(name string) string {
+		return map[string]string{"BYWAY_LISTEN": "/ip4/127.0.0.1/tcp/0,/ip4/127.0.0.1/udp/0/quic-v1", "BYWAY_USER": "env", "XDG_DATA_HOME": "/data"}[name]
+	}}
+	if code := p.Run(t.Context(), []string{"version", "--user", "flag"}); code != 0 {
+		t.Fatalf("got exit %d", code)
+	}
+	got := []any{p.flags.listen, p.flags.user, p.flags.home}
+	want := []any{[]string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}, "flag", "/data/byway"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestPasswordSources(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	for _, tc := range []struct {
+		name, content, command string
+		want                   string
+		code                   peer.Code
+	}{
+		{"first line", "correct horse\nsecond\n", "", "correct horse", ""},
+		{"carriage return", "correct horse\r\n", "", "correct horse", ""},
+		{"no newline", "correct horse", "", "correct horse", ""},
+		{"empty line", "\nsecret", "", "", peer.CodeNotSignedIn},
+		{"command", "", "printf 'from command\\nmore'", "from command", ""},
+		{"command fails", "", "exit 3", "", peer.CodeNotSignedIn},
+		{"nothing", "", "", "", peer.CodeNotSignedIn},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := program{stdin: strings.NewReader(""), flags: flags{passwordCommand: tc.command}}
+			if tc.content != "" {
+				p.flags.passwordFile = file
+				if err := os.WriteFile(file, []byte(tc.content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := p.password(true)(t.Context(), peer.PasswordSignIn, "alice")
+			if string(got) != tc.want || (err != nil) != (tc.code != "") || (err != nil && peer.CodeOf(err) != tc.code) {
+				t.Errorf("got %q, %v; want %q, %v", got, err, tc.want, tc.code)
+			}
+		})
+	}
+}
+
+func TestInWords(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second:            "0 ms",
+		400 * time.Microsecond:  "0.4 ms",
+		2 * time.Millisecond:    "2 ms",
+		2149 * time.Microsecond: "2.1 ms",
+		38 * time.Millisecond:   "38 ms",
+		9 * time.Second:         "9000 ms",
+		11 * time.Second:        "11 s",
+		3 * time.Minute:         "3 min",
+		5 * time.Hour:           "5 h",
+		72 * time.Hour:          "3 days",
+	} {
+		if got := inWords(d); got != want {
+			t.Errorf("inWords(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestMessageLine(t *testing.T) {
+	at := time.Unix(100, 0)
+	for _, tc := range []struct {
+		name string
+		e    peer.Event
+		want string
+	}{
+		{"measured", incoming("a", "hi"), "bob (lan 2 ms): hi"},
+		{"from the clocks", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayMailbox, Sent: &at, Received: ptr(at.Add(3 * time.Minute))}, "bob (mailbox 3 min): hi"},
+		{"clocks that disagree", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayLAN, Sent: &at, Received: ptr(at.Add(-time.Hour))}, "bob (lan): hi"},
+		{"new key", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayRelay, Key: peer.KeyNew}, "bob (relay, new key): hi"},
+		{"hostile", peer.Event{From: "b\x1b\nob", Body: ptr("a\r\nb\rc\n\n"), Way: "l\x07an"}, "b␛␊ob (l␇an): a\n    b␍c"},
+	} {
+		if got := messageLine(&tc.e); got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestParseChatLine(t *testing.T) {
+	for line, want := range map[string]chatLine{
+		"bob: hello there":  {to: "bob", text: "hello there"},
+		"bob:":              {to: "bob"},
+		"@bob hello: there": {to: "bob", text: "hello: there"},
+		"@bob: hello":       {to: "bob", text: "hello"},
+		"@bob":              {to: "bob"},
+		"hello there":       {text: "hello there"},
+		"http://x.test":     {text: "http://x.test"},
+		"it is 12:30":       {text: "it is 12:30"},
+		"one more: this":    {text: "one more: this"},
+		": smile":           {text: ": smile"},
+		"q!":                {command: "quit"},
+		"/QUIT":             {command: "quit", args: []string{}},
+		"/ping bob 3":       {command: "ping", args: []string{"bob", "3"}},
+		"/":                 {command: "help"},
+		"//etc is a path":   {text: "/etc is a path"},
+		"":                  {},
+	} {
+		if diff := cmp.Diff(want, parseChatLine(line), cmp.AllowUnexported(chatLine{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
+func TestReadLines(t *testing.T) {
+	out := make(chan inputLine)
+	go readLines(strings.NewReader("one\n\n"+strings.Repeat("x", 100)+"\n"+strings.Repeat("y", 10)+"\nlast"), 10, out, nil)
+	var got []string
+	for l := range out {
+		if l.tooLong {
+			got = append(got, "too long")
+			continue
+		}
+		got = append(got, string(l.text))
+	}
+	if diff := cmp.Diff([]string{"one", "", "too long", "yyyyyyyyyy", "last"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestLanes(t *testing.T) {
+	l := newLanes()
+	first, second, other := l.join("bob"), l.join("bob"), l.join("carol")
+	<-first.ready
+	<-other.ready
+	select {
+	case <-second.ready:
+		t.Error("the second is ready before the first has left")
+	default:
+	}
+	l.leave(first)
+	<-second.ready
+	l.leave(second)
+	l.leave(other)
+	if len(l.last) != 0 {
+		t.Errorf("%d lanes are kept", len(l.last))
+	}
+}
+
+func TestOutgoing(t *testing.T) {
+	o, other := newOutgoing(), newOutgoing()
+	ref := o.begin("7:8")
+	e := peer.Event{Re: ref}
+	if other.claim(&e) || e.Re != "" {
+		t.Errorf("another face claims %q", ref)
+	}
+	if e.Re = ref; !o.claim(&e) || e.Re != "7:8" {
+		t.Errorf("got re %q, want 7:8", e.Re)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if left := o.wait(ended); left != 1 {
+		t.Errorf("got %d waiting, want 1", left)
+	}
+	o.end(ref)
+	if left := o.wait(t.Context()); left != 0 {
+		t.Errorf("got %d waiting, want 0", left)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	var list []peer.Pong
+	for i := range 100 {
+		list = append(list, peer.Pong{Way: peer.WayRelay, RTT: float64(100 - i)})
+	}
+	got := summarise(append(list, peer.Pong{Lost: true}))
+	want := pingSummary{Sent: 101, Received: 100, P50: ptr(50.0), P90: ptr(90.0), P99: ptr(99.0), best: peer.WayRelay}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pingSummary{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := summarise([]peer.Pong{{Lost: true}}); got.P50 != nil || reach(got.best) != outcome(exitUnreachable) {
+		t.Errorf("nothing came back: got %+v", got)
+	}
+}
+
+func TestQRCode(t *testing.T) {
+	code := qrCode(strings.Repeat("12345", 12))
+	lines := strings.Split(strings.TrimRight(code, "\n"), "\n")
+	if len(lines) == 0 || len([]rune(lines[0])) > 80 || len(lines) > 24 {
+		t.Errorf("the code is %d lines", len(lines))
+	}
+	if qrCode(strings.Repeat("x", 10_000)) != "" {
+		t.Error("a code for a text that no code holds")
+	}
+}
+
+func FuzzParseCommand(f *testing.F) {
+	f.Add([]byte(`{"id":"7","cmd":"send","to":"bob","body":"hi"}`))
+	f.Add([]byte(`{"id":7}`))
+	f.Add([]byte("\xff"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		c, err := parseCommand(inputLine{text: line})
+		if c != nil && err == nil && len(c.ID) > maxID {
+			t.Errorf("an id of %d bytes", len(c.ID))
+		}
+	})
+}
+
+func FuzzEncodeLine(f *testing.F) {
+	f.Add("\x1b[2J\u009b\u202e\x7f\ufeff")
+	f.Fuzz(func(t *testing.T, s string) {
+		line, err := encodeLine(map[string]string{"s": s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range string(line) {
+			if r < ' ' && i != len(line)-1 || commands(r) {
+				t.Fatalf("%q holds %U", line, r)
+			}
+		}
+	})
+}
+
+func FuzzParseChatLine(f *testing.F) {
+	f.Add("bob: hi")
+	f.Add("/ping bob")
+	f.Fuzz(func(_ *testing.T, line string) { parseChatLine(line) })
+}

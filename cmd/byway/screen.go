@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/byway-chat/byway/cmd/internal/terminal"
+	"github.com/byway-chat/byway/peer"
+)
+
+// clean makes a stranger's text one harmless line.
+func clean(s string) string { return terminal.Clean(s) }
+
+// encode is text as the reader of standard output takes it: a terminal without UTF-8 gets ASCII, a file gets what was written.
+func (p *program) encode(text string) string {
+	if isTerminal(p.stdout) && !terminal.UTF8(p.getenv) {
+		return terminal.ASCII(text)
+	}
+	return text
+}
+
+// complain writes an error and its cure to standard error.
+func (p *program) complain(err error) {
+	printer := terminal.NewPrinter("byway", p.stderr, !isTerminal(p.stderr) || terminal.UTF8(p.getenv))
+	printer.Error(err.Error())
+	if e, ok := errors.AsType[*peer.Error](err); ok {
+		printer.Hint(e.Hint)
+	}
+}
+
+// say writes one line for people to standard output.
+func (p *program) say(format string, args ...any) error {
+	return p.write(fmt.Sprintf(format, args...) + "\n")
+}
+
+func (p *program) write(text string) error {
+	if _, err := io.WriteString(p.stdout, p.encode(text)); err != nil {
+		return fmt.Errorf("writing to standard output: %w", err)
+	}
+	return nil
+}
+
+// table writes rows of cells in columns.
+func (p *program) table(rows [][]string) error {
+	text, err := columns(rows)
+	if err != nil {
+		return err
+	}
+	return p.write(text)
+}
+
+// columns lays out rows of cells; each cell is cleaned.
+func columns(rows [][]string) (string, error) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = clean(cell)
+		}
+		if _, err := fmt.Fprintln(w, strings.Join(cells, "\t")); err != nil {
+			return "", fmt.Errorf("laying out a table: %w", err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return "", fmt.Errorf("laying out a table: %w", err)
+	}
+	return b.String(), nil
+}
+
+// marks are the signs before a state; under TERM=dumb and outside UTF-8 they are ASCII.
+type marks struct{ stored, delivered, read, failed string }
+
+func (p *program) marks() marks {
+	if p.getenv("TERM") == "dumb" || !terminal.UTF8(p.getenv) {
+		return marks{"+", "++", "++", "x"}
+	}
+	return marks{"✓", "✓✓", "✓✓", "✗"}
+}
+
+// messageLine is a received message: "bob (lan 2 ms): text". Further lines of the text are indented, so that none can pass for
+// another person's message.
+func messageLine(e *peer.Event) string {
+	how := string(e.Way)
+	if d, ok := travelled(e); ok {
+		how += " " + inWords(d)
+	}
+	if e.Key == peer.KeyNew {
+		how += ", new key"
+	}
+	from := clean(e.From)
+	if e.To != "" { // written by ourselves on another device
+		from += " -> " + clean(e.To)
+	}
+	return fmt.Sprintf("%s (%s): %s", from, clean(how), indented(text(e.Body)))
+}
+
+func text(body *string) string {
+	if body == nil {
+		return ""
+	}
+	return *body
+}
+
+// indented cleans a text of several lines and sets all but the first in by four spaces.
+func indented(s string) string {
+	return strings.ReplaceAll(strings.TrimRight(terminal.CleanText(s), "\n"), "\n", "\n    ")
+}
+
+// travelled is how long a message was under way. Two clocks that disagree more than that give nothing.
+func travelled(e *peer.Event) (time.Duration, bool) {
+	if e.MS != nil {
+		return milliseconds(*e.MS), true
+	}
+	if e.Sent == nil || e.Received == nil || e.Received.Before(*e.Sent) {
+		return 0, false
+	}
+	return e.Received.Sub(*e.Sent), true
+}
+
+func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+
+// inWords is a duration for people, with the digits that mean something.
+func inWords(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 ms"
+	case d < 10*time.Millisecond:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)), ".0") + " ms"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	}
+	return fmt.Sprintf("%.0f days", d.Hours()/24)
+}
+
+// when is a time for people, in their own zone.
+func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+const (
+	// maxText is the longest text of a message in bytes.
+	maxText = 64 << 10
+	// storedGrace is how long a message that is stored may still be delivered, when nothing was said about waiting: a recipient who is
+	// there but was slow for a moment takes it at once.
+	storedGrace = 250 * time.Millisecond
+)
+
+// sending is the send command.
+type sending struct {
+	p       *program
+	to      string
+	way     string
+	wait    string // empty: delivered, but not past stored
+	timeout time.Duration
+}
+
+func (p *program) sendCommand() *cobra.Command {
+	s := &sending{p: p}
+	cmd := &cobra.Command{
+		Use:   "send USER [TEXT | -]",
+		Short: "send a message and say how far it came, by which way, in how many ms",
+		Long: "Sends TEXT, or standard input where TEXT is - or is missing and standard input is not a terminal. Ends when the message is\n" +
+			"delivered (exit 0) or stored for a recipient who is away (exit 4); --wait says otherwise.",
+		Args: args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			s.to = list[0]
+			text, err := p.text(list[1:])
+			if err != nil {
+				return err
+			}
+			return s.run(cmd.Context(), text)
+		},
+	}
+	cmd.Flags().StringVar(&s.way, "way", "auto", "auto, direct (never by the rendezvous) or relay (never shows the recipient an address)")
+	cmd.Flags().StringVar(&s.wait, "wait", "", "return when it is accepted, stored or delivered")
+	cmd.Flags().DurationVar(&s.timeout, "timeout", 10*time.Second, "how long to wait")
+	return cmd
+}
+
+// text is the message: the argument, or standard input.
+func (p *program) text(list []string) (string, error) {
+	if len(list) == 1 && list[0] != "-" {
+		return checked(list[0])
+	}
+	if len(list) == 0 && isTerminal(p.stdin) {
+		return "", usage("there is no text to send", `byway send USER "text", or - to type it and end with Ctrl-D`)
+	}
+	data, err := io.ReadAll(io.LimitReader(p.stdin, maxText+2))
+	if err != nil {
+		return "", fmt.Errorf("reading the text: %w", err)
+	}
+	if n := len(data); n > 0 && data[n-1] == '\n' { // echo and editors end the last line; it is no part of the text
+		data = data[:n-1]
+	}
+	return checked(string(data))
+}
+
+// checked refuses what no message can be.
+func checked(text string) (string, error) {
+	switch {
+	case text == "":
+		return "", usage("the text is empty", "")
+	case len(text) > maxText:
+		return "", &peer.Error{
+			Code: peer.CodeTooLarge, Message: "the text is longer than 64 KiB",
+			Hint: "send it in several messages",
+		}
+	case !utf8.ValidString(text):
+		return "", usage("the text is not UTF-8", "convert it, for example with iconv -t UTF-8")
+	}
+	return text, nil
+}
+
+func (s *sending) check() error {
+	switch s.way {
+	case "auto", "direct", "relay":
+	default:
+		return usage(fmt.Sprintf("there is no way %q to choose", s.way), "use --way auto, direct or relay")
+	}
+	switch s.wait {
+	case "", "accepted", "stored", "delivered":
+	default:
+		return usage(fmt.Sprintf("there is no state %q to wait for", s.wait), "use --wait accepted, stored or delivered")
+	}
+	if s.timeout <= 0 {
+		return usage("the timeout is not positive", "for example --timeout 10s")
+	}
+	return nil
+}
+
+func (s *sending) run(ctx context.Context, text string) (err error) {
+	if err := s.check(); err != nil {
+		return err
+	}
+	sess, err := s.p.open(ctx, need{enrol: true, private: s.way == "relay"})
+	if err != nil {
+		return err
+	}
+	defer sess.closeInto(&err)
+	end := time.Now().Add(s.timeout)
+	r, err := do(ctx, sess, func(c *api.Client) (peer.Receipt, error) {
+		return c.Send(ctx, s.to, text, peer.SendOptions{Way: s.way})
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.state(r); err != nil {
+		return err
+	}
+	if s.wait != string(peer.StateAccepted) {
+		if r, err = s.follow(ctx, sess, r, end); err != nil {
+			return err
+		}
+	}
+	return s.verdict(r)
+}
+
+// follow waits for the states that are wanted and prints each with --json.
+func (s *sending) follow(ctx context.Context, sess *session, r peer.Receipt, end time.Time) (peer.Receipt, error) {
+	for _, target := range []peer.State{peer.StateStored, peer.StateDelivered} {
+		left := time.Until(end)
+		if target == peer.StateDelivered && s.wait == "" {
+			left = min(left, storedGrace)
+		}
+		if left <= 0 {
+			break
+		}
+		next, err := do(ctx, sess, func(c *api.Client) (peer.Receipt, error) { return c.Wait(ctx, r.ID, target, left) })
+		if err != nil {
+			return r, err
+		}
+		if next.State != r.State {
+			if err := s.state(next); err != nil {
+				return next, err
+			}
+		}
+		r = next
+		if s.enough(r.State) {
+			break
+		}
+	}
+	return r, nil
+}
+
+func (s *sending) enough(state peer.State) bool {
+	switch state {
+	case peer.StateAccepted:
+		return false
+	case peer.StateStored:
+		return s.wait == string(peer.StateStored)
+	}
+	return true
+}
+
+// state prints a state as the event that it is, with --json.
+func (s *sending) state(r peer.Receipt) error {
+	if !s.p.flags.json {
+		return nil
+	}
+	return s.p.lines.event(stateEvent(r))
+}
+
+func stateEvent(r peer.Receipt) peer.Event {
+	ms := r.MS
+	return peer.Event{
+		V: 1, Type: peer.EventState, ID: r.ID, To: r.To, N: r.N, State: r.State, Way: r.Way, MS: &ms, Reason: r.Reason,
+	}
+}
+
+// verdict says how far the message came, and is the exit code.
+func (s *sending) verdict(r peer.Receipt) error {
+	to, took := clean(r.To), inWords(milliseconds(r.MS))
+	var line string
+	code := outcome(exitStored)
+	switch r.State {
+	case peer.StateDelivered, peer.StateRead:
+		line, code = fmt.Sprintf("delivered to %s by %s in %s", to, clean(string(r.Way)), took), exitDone
+	case peer.StateStored:
+		line = fmt.Sprintf("stored for %s in %s: it is delivered when %s is back", to, took, to)
+		if s.wait == string(peer.StateStored) {
+			code = exitDone
+		}
+	case peer.StateFailed:
+		return failed(r.To, r.Reason)
+	default:
+		line = fmt.Sprintf("queued for %s: it leaves when byway runs and finds a way", to)
+		if s.wait == string(peer.StateAccepted) {
+			line, code = "accepted for "+to, exitDone
+		}
+	}
+	if !s.p.flags.json {
+		if err := s.p.say("%s", line); err != nil {
+			return err
+		}
+	}
+	if code == exitDone {
+		return nil
+	}
+	return code
+}
+
+// failed is the error of a message that will never arrive. Reasons are codes where one fits; anything else is a way that was missing.
+func failed(to, reason string) error {
+	code := peer.Code(reason)
+	if _, ok := exitOf[code]; !ok || code == peer.CodeFailed {
+		code = peer.CodeUnreachable
+	}
+	if reason == "" {
+		reason = "no way was open"
+	}
+	return &peer.Error{Code: code, Message: fmt.Sprintf("the message to %s was not delivered: %s", to, reason), Hint: "byway route " + to}
+}

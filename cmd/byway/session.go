@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/byway-chat/byway/cmd/internal/version"
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+// How a command waits for the home while another process comes up or leaves.
+const (
+	homeWait = 10 * time.Second
+	homePoll = 50 * time.Millisecond
+)
+
+// need says what a command asks of its peer.
+type need struct {
+	enrol   bool        // on an empty home it signs in
+	signIn  peer.SignIn // how
+	private bool        // a peer of our own publishes no address and dials nobody
+	own     bool        // another process's peer will not do
+}
+
+// session is a command's way to its peer. When the process that owned the peer leaves, the session starts one itself. It may be
+// used by several goroutines.
+type session struct {
+	p    *program // immutable
+	need need     // immutable
+
+	mu     sync.Mutex // guards the following
+	client *api.Client
+	own    *ownPeer // nil while another process owns the peer
+}
+
+// open connects to the running peer, or starts one.
+func (p *program) open(ctx context.Context, n need) (*session, error) {
+	s := &session{p: p, need: n}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openLocked(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) openLocked(ctx context.Context) error {
+	waited := time.NewTimer(homeWait)
+	defer waited.Stop()
+	for {
+		err := s.tryLocked(ctx)
+		if peer.CodeOf(err) != peer.CodeHomeInUse {
+			return err
+		}
+		// Its owner is just coming up or leaving: soon it answers on the socket, or the lock is free.
+		select {
+		case <-time.After(homePoll):
+		case <-waited.C:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *session) tryLocked(ctx context.Context) error {
+	if !s.need.own {
+		client, err := api.Dial(ctx, s.p.flags.home)
+		if err == nil {
+			s.client = client
+			return nil
+		}
+		if !errors.Is(err, api.ErrGone) {
+			return err
+		}
+	}
+	own, err := s.p.startPeer(ctx, s.need)
+	if err != nil {
+		return err
+	}
+	s.own, s.client = own, own.client
+	return nil
+}
+
+// current is the client to use now.
+func (s *session) current() *api.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client
+}
+
+// replace opens the session anew, unless another goroutine has done so since gone was current.
+func (s *session) replace(ctx context.Context, gone *api.Client) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != gone {
+		return nil
+	}
+	if s.own != nil {
+		return errors.New("this process's own peer does not answer")
+	}
+	gone.Close()
+	return s.openLocked(ctx)
+}
+
+// do carries out one request, again with a new peer where the one that was asked has left before it acted.
+func do[O any](ctx context.Context, s *session, request func(c *api.Client) (O, error)) (O, error) {
+	for {
+		c := s.current()
+		out, err := request(c)
+		if !errors.Is(err, api.ErrGone) || ctx.Err() != nil {
+			return out, err
+		}
+		if err := s.replace(ctx, c); err != nil {
+			return out, err
+		}
+	}
+}
+
+// Close stops a peer of our own and waits for it.
+func (s *session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.own != nil {
+		return s.own.Close()
+	}
+	s.client.Close()
+	return nil
+}
+
+// ownPeer is a peer that lives in this process, with its socket.
+type ownPeer struct {
+	peer   *peer.Peer
+	server *api.Server
+	client *api.Client
+	closed chan struct{}
+	idle   chan struct{} // closed when the goroutine that listens for stop has ended
+}
+
+// startPeer starts a peer on the home. It starts a goroutine that Close ends: a client's stop ends the program as SIGTERM does.
+func (p *program) startPeer(ctx context.Context, n need) (*ownPeer, error) {
+	cfg, err := p.peerConfig(n)
+	if err != nil {
+		return nil, err
+	}
+	node, err := peer.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	own, err := p.serve(ctx, node, cfg.Logger)
+	if err != nil {
+		return nil, errors.Join(err, node.Close())
+	}
+	go func() {
+		defer close(own.idle)
+		select {
+		case <-own.server.StopRequested():
+			p.leave(leave{drained: true})
+		case <-own.closed:
+		}
+	}()
+	return own, nil
+}
+
+func (p *program) serve(ctx context.Context, node *peer.Peer, log *slog.Logger) (*ownPeer, error) {
+	if err := node.Up(ctx); err != nil {
+		return nil, err
+	}
+	server, err := api.Serve(node, p.flags.home, log)
+	if err != nil {
+		return nil, err
+	}
+	client, err := api.Dial(ctx, p.flags.home)
+	if err != nil {
+		return nil, errors.Join(err, server.Close())
+	}
+	return &ownPeer{peer: node, server: server, client: client, closed: make(chan struct{}), idle: make(chan struct{})}, nil
+}
+
+// Close stops the socket before the peer, so that nobody is answered by half a peer. It is called once.
+func (o *ownPeer) Close() error {
+	close(o.closed)
+	<-o.idle
+	o.client.Close()
+	return errors.Join(o.server.Close(), o.peer.Close())
+}
+
+// peerConfig is the peer that the flags describe.
+func (p *program) peerConfig(n need) (peer.Config, error) {
+	log, err := p.logger()
+	if err != nil {
+		return peer.Config{}, err
+	}
+	home, err := peer.Inspect(p.flags.home)
+	if err != nil {
+		return peer.Config{}, err
+	}
+	cfg := peer.Config{
+		Home: p.flags.home, User: p.flags.user, Rendezvous: p.flags.rendezvous, Invite: p.flags.invite,
+		Password: p.password(n.signIn != peer.SignInLogin), NoPassphrase: p.flags.noPassphrase, SignIn: n.signIn,
+		Listen: p.flags.listen, NoMDNS: p.flags.noMDNS, Private: n.private,
+		Agent: "byway/" + version.String(), Version: version.String(), Logger: log,
+	}
+	if home.Exists {
+		return cfg, nil
+	}
+	if !n.enrol {
+		return cfg, &peer.Error{
+			Code: peer.CodeNotSignedIn, Message: "nobody is signed in on this home",
+			Hint: "byway register --user NAME, or byway login --user NAME; --home names another home",
+		}
+	}
+	cfg.User, err = p.newName()
+	return cfg, err
+}

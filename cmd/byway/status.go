@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-chat/byway/cmd/internal/version"
+	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "who you are here, and whether the rendezvous is connected", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.withPeer(cmd.Context(), p.status) },
+	}
+}
+
+func (p *program) status(ctx context.Context, s *session) error {
+	st, err := do(ctx, s, func(c *api.Client) (peer.Status, error) { return c.Status(ctx) })
+	if err != nil {
+		return err
+	}
+	if p.flags.json {
+		return p.lines.entry("status", st)
+	}
+	return p.table(statusTable(&st))
+}
+
+func statusTable(st *peer.Status) [][]string {
+	connected := "connected"
+	if !st.Rendezvous.Connected {
+		connected = "not connected"
+		if st.Reason != "" {
+			connected += ": " + st.Reason
+		}
+	}
+	return [][]string{
+		{"user", st.User},
+		{"device", st.Device},
+		{"fingerprint", st.Fingerprint},
+		{"peer id", st.PeerID},
+		{"addresses", strings.Join(st.Addrs, " ")},
+		{"rendezvous", st.Rendezvous.PeerID + " " + connected},
+		{"not yet delivered", strconv.Itoa(st.Outbox)},
+		{"contacts", strconv.Itoa(st.Contacts)},
+		{"running since", when(st.Started)},
+		{"version", st.Version},
+	}
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "the version of this program", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if p.flags.json {
+				return p.lines.entry("version", map[string]string{"version": version.String(), "go": version.Go()})
+			}
+			return p.say("byway %s, %s", version.String(), version.Go())
+		},
+	}
+}

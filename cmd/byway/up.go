@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (p *program) upCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "up", Short: "keep the peer running without a face, for other commands and programs", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.up(cmd.Context()) },
+	}
+}
+
+// up owns the peer until it is asked to leave, by a signal of any kind or over the local API.
+func (p *program) up(ctx context.Context) (err error) {
+	s, err := p.open(ctx, need{enrol: true, own: true})
+	if err != nil {
+		return drained(ctx, err)
+	}
+	defer s.closeInto(&err)
+	ready, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	if p.flags.json {
+		err = p.lines.event(ready)
+	} else {
+		err = p.say("up as %s", clean(ready.User))
+	}
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
