@@ -215,10 +215,11 @@ func (s *Server) user(ctx context.Context, name string) (rendezvous.Username, er
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.directory.User(ctx, user); err != nil {
-		return "", err
+	_, err = s.directory.User(ctx, user)
+	if rendezvous.CodeOf(err) == rendezvous.CodeNoSuchUser {
+		err = rendezvous.Errorf(rendezvous.CodeNoSuchUser, "there is no user %s", user)
 	}
-	return user, nil
+	return user, err
 }
 
 // Invite makes an invitation.

@@ -71,11 +71,11 @@ func (r *requests) close() {
 	r.wg.Wait()
 }
 
-// request does one request apart from the reader and answers it.
-func (c *conn) request(ctx context.Context, id uint64, handler func(context.Context) (*rendezvous.Frame, error)) {
+// request does one request apart from the reader and answers it. It reports false, and has answered, where handler will not run.
+func (c *conn) request(ctx context.Context, id uint64, handler func(context.Context) (*rendezvous.Frame, error)) bool {
 	if id == 0 {
 		c.reply(0, nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "a request needs a number"))
-		return
+		return false
 	}
 	ok := c.requests.do(func() {
 		f, err := handler(ctx)
@@ -86,4 +86,5 @@ func (c *conn) request(ctx context.Context, id uint64, handler func(context.Cont
 	if !ok {
 		c.reply(id, nil, errBusy("too many requests at once"))
 	}
+	return ok
 }

@@ -52,10 +52,13 @@ func (c *conn) dispatchSession(ctx context.Context, f *rendezvous.Frame) bool {
 		c.reply(f.GetId(), nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "this stream is signed in, or signing in"))
 		return true
 	}
-	c.request(ctx, f.GetId(), func(ctx context.Context) (*rendezvous.Frame, error) {
+	runs := c.request(ctx, f.GetId(), func(ctx context.Context) (*rendezvous.Frame, error) {
 		defer c.signing.Store(false)
 		return handler(ctx)
 	})
+	if !runs {
+		c.signing.Store(false)
+	}
 	return true
 }
 
@@ -72,7 +75,6 @@ func (c *conn) register(ctx context.Context, id uint64, r *rendezvous.Register) 
 	if err != nil {
 		return nil, err
 	}
-	c.server.log.Info("registered", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
 	return nil, c.admit(ctx, id, who)
 }
 
@@ -103,7 +105,6 @@ func (c *conn) enrol(ctx context.Context, id uint64, r *rendezvous.Enrol) (*rend
 	if err != nil {
 		return nil, err
 	}
-	c.server.log.Info("device enrolled", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
 	return nil, c.admit(ctx, id, who)
 }
 

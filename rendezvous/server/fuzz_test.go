@@ -1,0 +1,72 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/rendezvous"
+)
+
+// FuzzStream sends bytes of a stranger after a right Hello. Whatever they are, the server must answer or end the stream, and serve
+// the next one.
+func FuzzStream(f *testing.F) {
+	seeds := []*rendezvous.Frame{
+		{Id: 2, Body: &rendezvous.Frame_Resume{Resume: &rendezvous.Resume{Username: "alice"}}},
+		{Id: 3, Body: &rendezvous.Frame_Register{Register: &rendezvous.Register{Username: "\u202e", Entry: []byte{1}, Bundle: []byte{2}}}},
+		{Id: 4, Body: &rendezvous.Frame_Login{Login: &rendezvous.Login{Username: "a", Password: "b"}}},
+		{Id: 5, Body: &rendezvous.Frame_Enrol{Enrol: &rendezvous.Enrol{Entry: make([]byte, 100)}}},
+		{Id: 6, Body: &rendezvous.Frame_Submit{Submit: &rendezvous.Submit{Device: []byte{1}}}},
+		{Id: 7, Body: &rendezvous.Frame_Watch{Watch: &rendezvous.Watch{On: true}}},
+		{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Ids: []uint64{0, 1 << 63}}}},
+	}
+	for _, s := range seeds {
+		buf, err := rendezvous.AppendFrame(nil, s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(buf)
+	}
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{0x05, 0x08})
+	w := start(f, Config{}, false)
+	d := w.device("eve", 0)
+	f.Fuzz(func(t *testing.T, garbage []byte) {
+		r := d.raw(t)
+		r.send(hello())
+		r.read()
+		if _, err := r.s.Write(garbage); err != nil {
+			return
+		}
+		_ = r.s.CloseWrite()
+		_ = r.s.SetReadDeadline(time.Now().Add(10 * time.Second))
+		for {
+			if _, err := rendezvous.ReadFrame(r.r); err != nil {
+				break
+			}
+		}
+	})
+}
+
+// FuzzReadFrame checks that what parses can be written and read back.
+func FuzzReadFrame(f *testing.F) {
+	buf, err := rendezvous.AppendFrame(nil, hello())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		frame, err := rendezvous.ReadFrame(bufio.NewReader(bytes.NewReader(in)))
+		if err != nil {
+			return
+		}
+		out, err := rendezvous.AppendFrame(nil, frame)
+		if err != nil {
+			t.Fatalf("encode what was read: %v", err)
+		}
+		if _, err := rendezvous.ReadFrame(bufio.NewReader(bytes.NewReader(out))); err != nil {
+			t.Fatalf("read what was encoded: %v", err)
+		}
+	})
+}
