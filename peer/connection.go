@@ -112,7 +112,7 @@ func (p *Peer) dialRendezvous(ctx context.Context) (*client.Conn, error) {
 
 // converse takes a signed-in connection into use and passes on what it brings, until it ends. The error says why.
 func (p *Peer) converse(ctx context.Context, conn *client.Conn) error {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	p.core.post(func() { p.core.connected(time.Now(), conn) })
@@ -149,12 +149,8 @@ func (p *Peer) converse(ctx context.Context, conn *client.Conn) error {
 func (p *Peer) prepare(ctx context.Context, conn *client.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	publish, err := p.publication(ctx, conn)
-	if err != nil {
+	if err := p.publish(ctx, conn); err != nil {
 		return err
-	}
-	if err := conn.Publish(ctx, publish); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
-		return fmt.Errorf("publish keys: %w", err)
 	}
 	if err := conn.Watch(ctx); err != nil {
 		return fmt.Errorf("watch presence: %w", err)
@@ -192,35 +188,47 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-moved.Out():
 		case <-hourly.C:
 		}
-		publish, err := p.publication(ctx, conn)
-		if err != nil {
+		if err := p.publish(ctx, conn); err != nil {
 			return err
-		}
-		if err := conn.Publish(ctx, publish); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
-			return fmt.Errorf("publish keys: %w", err)
 		}
 	}
 }
 
-// publication is what the directory should hold of this device: a fresh bundle of its newest key, and where it is.
-func (p *Peer) publication(ctx context.Context, conn *client.Conn) (*rendezvous.Publish, error) {
+// publish brings the directory up to date: where this device is, and a bundle of its newest key where the directory has an older one.
+func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
+	where := &rendezvous.Publish{HideAddresses: p.cfg.Private}
+	if !p.cfg.Private {
+		rec, err := p.peerRecord(isLoopback(conn.Remote()))
+		if err != nil {
+			return err
+		}
+		where.PeerRecord = rec
+	}
+	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+		return fmt.Errorf("publish addresses: %w", err)
+	}
 	if err := p.rotate(ctx); err != nil {
 		p.log.Error("encryption key is not rotated", slog.Any("error", err))
 	}
 	var bundle []byte
 	var bundleErr error
-	if err := p.core.do(ctx, func() { bundle, bundleErr = p.bundle() }); err != nil || bundleErr != nil {
-		return nil, errors.Join(err, bundleErr)
-	}
-	out := &rendezvous.Publish{Bundle: bundle, HideAddresses: p.cfg.Private}
-	if !p.cfg.Private {
-		rec, err := p.peerRecord(isLoopback(conn.Remote()))
-		if err != nil {
-			return nil, err
+	if err := p.core.do(ctx, func() {
+		if !p.core.published() {
+			bundle, bundleErr = p.bundle()
 		}
-		out.PeerRecord = rec
+	}); err != nil || bundleErr != nil || bundle == nil {
+		return errors.Join(err, bundleErr)
 	}
-	return out, nil
+	if err := conn.Publish(ctx, &rendezvous.Publish{Bundle: bundle}); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+		return fmt.Errorf("publish keys: %w", err)
+	}
+	return nil
+}
+
+// published reports whether the directory is known to have our newest key.
+func (c *core) published() bool {
+	own := c.devices[c.self.Fingerprint]
+	return own != nil && own.bundle != nil && own.bundle.Key.ID() == c.keys.Encryption[0].Public().ID()
 }
 
 // peerRecord signs the addresses at which this peer can be dialled. Loopback ones are told only to a rendezvous on this machine.
@@ -365,6 +373,7 @@ func (c *core) outcome(now time.Time, id uint64, o *rendezvous.Outcome) {
 	case rendezvous.Outcome_REFUSED:
 		wait := time.Duration(min(o.GetRetryAfterMs(), uint64(time.Hour.Milliseconds()))) * time.Millisecond
 		c.engine.Refused(now, s.To, s.Device, s.N, o.GetCode(), wait)
+	default: // taken: the device's own acknowledgement says more
 	}
 }
 

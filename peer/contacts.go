@@ -217,6 +217,9 @@ func (c *core) learnDevice(now time.Time, ct *contact, rec *rendezvous.DeviceRec
 		d.dial.reset()
 		changed = true
 	}
+	if rec.GetOnline() && !c.online[ct.Name][fp] {
+		c.present(now, ct.Name, fp, true)
+	}
 	return changed
 }
 

@@ -237,6 +237,7 @@ func (c *core) verification(ct *contact) Verification {
 			out.Fingerprints = append(out.Fingerprints, d.Fingerprint.String())
 		case history.Pending:
 			out.Pending = append(out.Pending, d.Fingerprint.String())
+		case history.Gone:
 		}
 	}
 	if len(theirs.Keys) == 0 { // a changed identity: the number is that of the new keys, to be compared before they are accepted

@@ -1,6 +1,9 @@
 package peertest_test
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,23 +14,152 @@ import (
 	"github.com/byway-chat/byway/peer/peertest"
 )
 
+// shown fails the test unless a node has shown exactly these texts, in this order.
+func shown(t *testing.T, who string, n *peertest.Node, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, n.Bodies()); diff != "" {
+		t.Errorf("%s was shown (-want +got):\n%s", who, diff)
+	}
+}
+
 func TestChat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := peertest.New(t, 1)
 		alice, bob := w.Peer("alice"), w.Peer("bob")
 		r := alice.MustSend("bob", "hello bob")
-		got := alice.MustReach(r.ID, peer.StateDelivered)
-		if got.Way != peer.WayLAN {
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayLAN {
 			t.Errorf("first message went by %q, want lan", got.Way)
 		}
 		r = bob.MustSend("alice", "hello alice")
-		bob.MustReach(r.ID, peer.StateDelivered)
-		time.Sleep(time.Second)
-		if diff := cmp.Diff([]string{"hello bob"}, bob.Bodies()); diff != "" {
-			t.Errorf("bob was shown (-want +got):\n%s", diff)
+		if got := bob.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayLAN {
+			t.Errorf("answer went by %q, want lan", got.Way)
 		}
-		if diff := cmp.Diff([]string{"hello alice"}, alice.Bodies()); diff != "" {
-			t.Errorf("alice was shown (-want +got):\n%s", diff)
+		time.Sleep(time.Second)
+		shown(t, "bob", bob, "hello bob")
+		shown(t, "alice", alice, "hello alice")
+	})
+}
+
+func TestRelayWhereThereIsNoDirectWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		w.Split(alice, bob, true)
+		r := alice.MustSend("bob", "over the relay")
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayRelay {
+			t.Errorf("message went by %q, want relay", got.Way)
+		}
+		shown(t, "bob", bob, "over the relay")
+
+		w.Split(alice, bob, false)
+		time.Sleep(2 * time.Minute)
+		r = alice.MustSend("bob", "directly")
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayLAN {
+			t.Errorf("later message went by %q, want lan", got.Way)
+		}
+	})
+}
+
+func TestMailbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		bob.Stop()
+		time.Sleep(15 * time.Second)
+		var want []string
+		var last peer.Receipt
+		for i := range 100 {
+			want = append(want, fmt.Sprint("message ", i))
+			last = alice.MustSend("bob", want[i])
+		}
+		if got := alice.MustReach(last.ID, peer.StateStored); got.Way != peer.WayMailbox {
+			t.Errorf("stored by %q, want mailbox", got.Way)
+		}
+		w.StopRendezvous()
+		w.StartRendezvous()
+		if err := bob.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.MustReach(last.ID, peer.StateDelivered); got.Way != peer.WayMailbox {
+			t.Errorf("delivered by %q, want mailbox", got.Way)
+		}
+		shown(t, "bob", bob, want...)
+	})
+}
+
+func TestSenderLeavesBeforeDelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		bob.Stop()
+		time.Sleep(15 * time.Second)
+		r := alice.MustSend("bob", "for later")
+		alice.MustReach(r.ID, peer.StateStored)
+		alice.Stop()
+		if err := bob.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		shown(t, "bob", bob, "for later")
+		bob.Stop()
+		if err := alice.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayMailbox {
+			t.Errorf("delivered by %q, want mailbox", got.Way)
+		}
+	})
+}
+
+func TestRendezvousAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		r := alice.MustSend("bob", "one")
+		alice.MustReach(r.ID, peer.StateDelivered)
+		w.CutRendezvous(true)
+		time.Sleep(time.Minute)
+		r = alice.MustSend("bob", "two")
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayLAN {
+			t.Errorf("without rendezvous it went by %q, want lan", got.Way)
+		}
+		w.CutRendezvous(false)
+		began := time.Now()
+		w.Split(alice, bob, true)
+		r = alice.MustSend("bob", "three")
+		got := alice.MustReach(r.ID, peer.StateDelivered)
+		t.Logf("after the way changed: %s after %v", got.Way, time.Since(began))
+		shown(t, "bob", bob, "one", "two", "three")
+	})
+}
+
+func TestVanishedPeerIsOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		time.Sleep(time.Minute)
+		w.Cut(bob, true)
+		began := time.Now()
+		for range 120 {
+			time.Sleep(100 * time.Millisecond)
+			gone := slices.ContainsFunc(alice.Events(peer.EventPresence), func(e peer.Event) bool { return e.User == "bob" && !*e.Online })
+			if gone {
+				t.Logf("offline after %v", time.Since(began))
+				w.Cut(bob, false)
+				return
+			}
+		}
+		t.Errorf("bob is still online 12 s after he has vanished")
+	})
+}
+
+func TestUnknownUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice := w.Peer("alice")
+		_, err := alice.Send(context.Background(), "nobody", "hello", peer.SendOptions{})
+		if peer.CodeOf(err) != peer.CodeNoSuchUser {
+			t.Errorf("got %v, want no-such-user", err)
 		}
 	})
 }
