@@ -72,7 +72,7 @@ func (a *actor) leave() error {
 		return nil
 	}
 	a.stop()
-	<-a.read
+	_ = <-a.read // that it was stopped
 	err := a.session.Close()
 	a.session = nil
 	return err

@@ -107,6 +107,7 @@ func (c *chat) stateLine(e *peer.Event) string {
 		took = " " + inWords(milliseconds(*e.MS))
 	}
 	switch e.State {
+	case peer.StateAccepted: // the person has just written it
 	case peer.StateStored:
 		return fmt.Sprintf("%s stored%s for %s", c.marks.stored, took, to)
 	case peer.StateDelivered:

@@ -164,8 +164,9 @@ func (s *sending) enough(state peer.State) bool {
 		return false
 	case peer.StateStored:
 		return s.wait == string(peer.StateStored)
+	default:
+		return true
 	}
-	return true
 }
 
 // state prints a state as the event that it is, with --json.

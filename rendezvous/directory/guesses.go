@@ -4,8 +4,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/byway-chat/byway/rendezvous"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 const (

@@ -4,9 +4,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // User is an account as its operator sees it.

@@ -5,10 +5,11 @@ import (
 	"context"
 	"slices"
 
-	"github.com/byway-chat/byway/crypto/identity"
-	"github.com/byway-chat/byway/rendezvous"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // maxAddresses is how many addresses a peer record may have.

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"math"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/byway-chat/byway/crypto/password"
 	"github.com/byway-chat/byway/rendezvous"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // Caller is a connection that has not signed in yet.

@@ -6,10 +6,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/byway-chat/byway/crypto/identity"
-	"github.com/byway-chat/byway/rendezvous"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // Policy says who may register.

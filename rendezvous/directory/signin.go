@@ -6,10 +6,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/crypto/password"
 	"github.com/byway-chat/byway/rendezvous"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // enrolTime is how long a right password may be used to enrol a device.

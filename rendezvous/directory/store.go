@@ -5,9 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // Account is what is held of one user name.

@@ -13,9 +13,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // Limits of a Tracker.

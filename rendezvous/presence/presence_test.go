@@ -10,13 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/byway-chat/byway/crypto/identity"
-	"github.com/byway-chat/byway/rendezvous"
-	"github.com/byway-chat/byway/rendezvous/presence"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/presence"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -3,9 +3,10 @@ package relay
 import (
 	"time"
 
-	"github.com/byway-chat/byway/rendezvous"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
+
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // limitedSenders is how many accounts the session limit remembers; the one that was quiet longest is forgotten first.

@@ -8,9 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/relay"
-	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // inBubble runs a test with virtual time and a Service that is closed at its end.

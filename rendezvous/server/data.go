@@ -186,7 +186,7 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // gone under this name once it has its own
 	if _, err := f.Write(content); err != nil {
 		_ = f.Close()
 		return err
@@ -205,6 +205,6 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	return dir.Sync()
 }

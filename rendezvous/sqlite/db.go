@@ -18,10 +18,11 @@ import (
 	"os"
 	"sync"
 
-	"github.com/byway-chat/byway/rendezvous/directory"
-	"github.com/byway-chat/byway/rendezvous/relay"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database/sql driver
+
+	"github.com/byway-chat/byway/rendezvous/directory"
+	"github.com/byway-chat/byway/rendezvous/relay"
 )
 
 //go:embed schema/*.sql
@@ -110,7 +111,7 @@ func inspect(ctx context.Context, path string) error {
 		return err
 	}
 	db := connect(path, 1, looking)
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	var id, tables int64
 	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
 		return classify("open the database", err)

@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/byway-chat/byway/crypto/identity"
-	"github.com/byway-chat/byway/rendezvous"
-	"github.com/byway-chat/byway/rendezvous/directory"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/directory"
 )
 
 func runAccounts(t *testing.T, f Factory) {

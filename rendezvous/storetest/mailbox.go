@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/byway-chat/byway/rendezvous/relay"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
+
+	"github.com/byway-chat/byway/rendezvous/relay"
 )
 
 func runMailbox(t *testing.T, f Factory) {

@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/directory"
 	"github.com/byway-chat/byway/rendezvous/relay"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // Store is all that a database gives to a rendezvous.
