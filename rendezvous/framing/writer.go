@@ -57,14 +57,18 @@ func NewWriter(s Stream, maxFrames, maxBytes int) *Writer {
 // Add queues f. It encodes at once, so the caller may reuse f and what it points to. The errors are ErrQueueFull, ErrClosed and
 // those of [rendezvous.AppendFrame].
 func (w *Writer) Add(f *rendezvous.Frame) error {
-	w.mu.Lock()
-	err := w.addLocked(f)
-	w.mu.Unlock()
-	if err != nil {
+	if err := w.Hold(f); err != nil {
 		return err
 	}
-	w.signal()
+	w.Flush()
 	return nil
+}
+
+// Hold is Add for a frame that is written together with the next, or on Flush.
+func (w *Writer) Hold(f *rendezvous.Frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.addLocked(f)
 }
 
 func (w *Writer) addLocked(f *rendezvous.Frame) error {
@@ -146,10 +150,11 @@ func (w *Writer) Close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
-	w.signal()
+	w.Flush()
 }
 
-func (w *Writer) signal() {
+// Flush makes Run write what is queued. It does not wait.
+func (w *Writer) Flush() {
 	select {
 	case w.wake <- struct{}{}:
 	default:

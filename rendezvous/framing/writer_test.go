@@ -150,6 +150,32 @@ func TestWriterGivesUpOnAReaderThatSleeps(t *testing.T) {
 	})
 }
 
+func TestWriterHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sink)
+		w := NewWriter(s, 10, 1<<20)
+		done := make(chan error)
+		go func() { done <- w.Run() }()
+		synctest.Wait() // Run has found nothing to do
+		if err := w.Hold(ping(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if s.writes != 0 {
+			t.Error("a held frame was written")
+		}
+		w.Flush()
+		synctest.Wait()
+		if s.writes != 1 {
+			t.Error("a flushed frame was not written")
+		}
+		w.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestWriterKeepsOrder adds from one goroutine while Run writes on another.
 func TestWriterKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -51,9 +51,9 @@ func httpServer(ctx context.Context, h http.Handler) *http.Server {
 	}
 }
 
-func (s *Server) serveHTTP(server *http.Server, l net.Listener, what string) {
+func (s *Server) serveHTTP(server *http.Server, l net.Listener) {
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		s.log.Error("an HTTP server has ended", slog.String("server", what), slog.String("error", err.Error()))
+		s.log.Error("an HTTP server has ended", slog.String("address", l.Addr().String()), slog.String("error", err.Error()))
 	}
 }
 

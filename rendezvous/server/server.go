@@ -165,13 +165,16 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	var wg sync.WaitGroup
 	var servers []*http.Server
+	serve := func(l net.Listener, h http.Handler) {
+		server := httpServer(ctx, h)
+		servers = append(servers, server)
+		wg.Go(func() { s.serveHTTP(server, l) })
+	}
 	if s.socket != nil {
-		servers = append(servers, httpServer(ctx, admin.Handler(s, s.cfg.Version)))
-		wg.Go(func() { s.serveHTTP(servers[0], s.socket, "operator") })
+		serve(s.socket, admin.Handler(s, s.cfg.Version))
 	}
 	if s.metrics != nil {
-		servers = append(servers, httpServer(ctx, admin.MetricsHandler(s, s.collected)))
-		wg.Go(func() { s.serveHTTP(servers[1], s.metrics, "metrics") })
+		serve(s.metrics, admin.MetricsHandler(s, s.collected))
 	}
 	if !s.cfg.NoMDNS && s.cfg.HostOptions == nil {
 		wg.Go(func() { (&announcer{host: s.host, log: s.log}).run(ctx) })

@@ -38,6 +38,7 @@ func TestRegisterChatAndReturn(t *testing.T) {
 		t.Errorf("list: got %v, %v", listed, err)
 	}
 
+	bob.settle()
 	id := alice.submit(bob, "live")
 	d := bob.delivery()
 	if string(d.GetEnvelope()) != "live" || d.GetUsername() != "alice" || d.GetStored() {
@@ -340,6 +341,8 @@ func (s *syncBuffer) String() string {
 func TestOperator(t *testing.T) {
 	w := start(t, Config{}, false)
 	alice, bob := w.registered("alice", 0), w.registered("bob", 1)
+	bob.settle()
+	before := w.server.Status(t.Context()).Relayed
 	ctx, cancel := context.WithCancel(t.Context())
 	passing := w.server.Watch(ctx, true)
 	alice.submit(bob, "sealed")
@@ -362,8 +365,8 @@ func TestOperator(t *testing.T) {
 	if len(active) != 2 || active[0].Transport != "tcp" || active[0].Agent != "test [31m1" || active[0].PeerID != alice.host.ID().String() {
 		t.Errorf("active: got %+v", active)
 	}
-	waitFor(t, func() bool { return w.server.Status(t.Context()).Relayed.Messages == 1 })
-	if s := w.server.Status(t.Context()); s.Users != 2 || s.Online != 2 || s.Health != "ok" || s.Relayed.Bytes != 6 {
+	waitFor(t, func() bool { return w.server.Status(t.Context()).Relayed.Messages == before.Messages+1 })
+	if s := w.server.Status(t.Context()); s.Users != 2 || s.Online != 2 || s.Health != "ok" || s.Relayed.Bytes != before.Bytes+6 {
 		t.Errorf("status: got %+v", s)
 	}
 	if n, err := w.server.Kick(t.Context(), "Bob"); n != 1 || err != nil {

@@ -132,9 +132,11 @@ func (c *conn) admit(ctx context.Context, id uint64, who *directory.SignedIn) er
 	if replaced != nil {
 		replaced.end(&rendezvous.Goodbye{Code: string(rendezvous.CodeReplaced), Reason: "this device has connected anew"})
 	}
-	c.reply(id, &rendezvous.Frame{Body: &rendezvous.Frame_SignedIn{SignedIn: &rendezvous.SignedIn{
+	// First in the queue, so that nothing is delivered before it, and written last, so that the peer can be reached once it knows.
+	_ = c.writer.Hold(&rendezvous.Frame{Id: id, Body: &rendezvous.Frame_SignedIn{SignedIn: &rendezvous.SignedIn{
 		Username: string(who.User), Entry: who.Entry, MailboxMessages: waiting.Messages, MailboxBytes: waiting.Bytes,
-	}}}, nil)
+	}}})
+	defer c.writer.Flush()
 	s.directory.Seen(who.Device)
 	c.mu.Lock()
 	defer c.mu.Unlock()
