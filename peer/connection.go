@@ -292,7 +292,7 @@ func (c *core) learnAll(now time.Time, conn *client.Conn, records []*rendezvous.
 		if rec.GetUnknown() {
 			continue
 		}
-		if _, err := c.learn(now, rec); err != nil {
+		if err := c.learn(now, rec); err != nil {
 			c.log.Warn("directory record refused", slog.Any("error", err))
 		}
 	}

@@ -106,13 +106,13 @@ func (ct *contact) keyState(self delivery.Device) KeyState {
 var errRollback = errors.New("the directory entry is older than the one pinned")
 
 // learn takes in what the directory says of an account. Everything in it is checked: it may come from a lying rendezvous.
-func (c *core) learn(now time.Time, rec *rendezvous.Record) (*contact, error) {
+func (c *core) learn(now time.Time, rec *rendezvous.Record) error {
 	entry, err := rendezvous.ParseEntry(rec.GetEntry())
 	if err != nil {
-		return nil, fmt.Errorf("check directory entry: %w", err)
+		return fmt.Errorf("check directory entry: %w", err)
 	}
 	if entry.Rendezvous != c.rendezvous || string(entry.Username) != rec.GetUsername() {
-		return nil, errors.New("check directory entry: it is for another name or another rendezvous")
+		return errors.New("check directory entry: it is for another name or another rendezvous")
 	}
 	name := delivery.Account(entry.Username)
 	ct := c.contacts[name]
@@ -122,7 +122,7 @@ func (c *core) learn(now time.Time, rec *rendezvous.Record) (*contact, error) {
 		ct.fresh = true
 	}
 	if entry.Seq < ct.entrySeq {
-		return ct, errRollback
+		return errRollback
 	}
 	ct.asked = c.connNo
 	changed := c.learnDevices(now, ct, entry, first)
@@ -134,7 +134,7 @@ func (c *core) learn(now time.Time, rec *rendezvous.Record) (*contact, error) {
 		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
 		c.engine.SetDevices(now, name, ct.accepted(c.self.Fingerprint))
 	}
-	return ct, nil
+	return nil
 }
 
 // learnDevices compares the signed list of devices with what is pinned, and tells what is new.
@@ -320,7 +320,7 @@ func (p *Peer) learnNow(ctx context.Context, name rendezvous.Username, records [
 			case rec.GetUnknown():
 				learnErr = noSuchUser(string(name))
 			default:
-				_, learnErr = p.core.learn(time.Now(), rec)
+				learnErr = p.core.learn(time.Now(), rec)
 			}
 		}
 	})

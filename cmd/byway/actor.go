@@ -72,7 +72,7 @@ func (a *actor) leave() error {
 		return nil
 	}
 	a.stop()
-	_ = <-a.read // that it was stopped
+	<-a.read //nolint:errcheck // it ends because it was stopped, 2026-11-23
 	err := a.session.Close()
 	a.session = nil
 	return err

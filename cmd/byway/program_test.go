@@ -275,7 +275,7 @@ func TestSummary(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pingSummary{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := summarise([]peer.Pong{{Lost: true}}); got.P50 != nil || reach(got.best) != outcome(exitUnreachable) {
+	if got := summarise([]peer.Pong{{Lost: true}}); got.P50 != nil || !errors.Is(reach(got.best), outcome(exitUnreachable)) {
 		t.Errorf("nothing came back: got %+v", got)
 	}
 }
