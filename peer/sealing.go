@@ -14,6 +14,7 @@ import (
 const (
 	sessionMessages = 1024
 	sessionAge      = 15 * time.Minute
+	noBundlePause   = 10 * time.Second // between two looks for a device's missing bundle
 )
 
 // sender is a session in which we write to a device. It lives in memory only: after a restart a new one begins, so that no key
@@ -67,6 +68,8 @@ func (c *core) send(now time.Time, s delivery.Send) {
 	}
 	if errors.Is(err, errNoBundle) {
 		c.refresh(d.contact)
+		c.engine.Refused(now, s.To, s.Device, s.N, "no-key-published", noBundlePause)
+		return
 	}
 	c.log.Debug("payload could not leave", slog.String("way", string(s.Via)), slog.Any("error", err))
 	c.engine.Unsent(now, s)

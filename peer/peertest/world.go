@@ -60,7 +60,9 @@ type World struct {
 func New(t testing.TB, seed uint64) *World {
 	t.Helper()
 	// A bubble begins in the year 2000. The fixed keys were made later, and would not be valid yet.
-	time.Sleep(time.Until(identitytest.Keyring(0).Encryption[0].Created().Add(time.Hour)))
+	for i := range identitytest.Devices {
+		time.Sleep(time.Until(identitytest.Keyring(i).Encryption[0].Created().Add(time.Hour)))
+	}
 	w := &World{
 		t: t, dir: t.TempDir(), latency: 5 * time.Millisecond, cut: map[string]bool{}, split: map[[2]string]bool{},
 		random: rand.New(rand.NewPCG(seed, 1)),
