@@ -19,6 +19,7 @@ type disk struct {
 	shown    []Incoming // the visible history
 	gaps     []OpGap
 	progress map[MessageID]Progress
+	forget   func(Op) bool // sabotage: ops that do not reach the disk; nil: none
 }
 
 func newDisk(t fataler) *disk {
@@ -37,6 +38,9 @@ func (d *disk) device(fp Device) *DeviceState {
 
 func (d *disk) apply(ops []Op) {
 	for _, op := range ops {
+		if d.forget != nil && d.forget(op) {
+			continue
+		}
 		switch op := op.(type) {
 		case OpEnqueue:
 			m := op.Message

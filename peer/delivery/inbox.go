@@ -90,11 +90,9 @@ func (e *Engine) skipTo(r *remote, low uint64) {
 	if low <= r.next {
 		return
 	}
-	held := slices.Sorted(maps.Keys(r.held))
-	for _, n := range append(held, low) {
-		if n > low {
-			break
-		}
+	steps := slices.Sorted(maps.Keys(r.held))
+	steps = append(slices.DeleteFunc(steps, func(n uint64) bool { return n >= low }), low)
+	for _, n := range steps {
 		if n > r.next {
 			g := NoticeGap{From: r.account, Device: r.device, First: r.next, Last: n - 1}
 			e.op(OpGap(g))

@@ -208,6 +208,9 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 			continue
 		}
 		p := Progress{Stage: StageDelivered, Way: c.via}
+		if c.phase == Stored {
+			p.Way = WayMailbox
+		}
 		for _, receipt := range ack.Receipts {
 			if receipt.N == o.N && receipt.Way != "" {
 				p.Way = receipt.Way

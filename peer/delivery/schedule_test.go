@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -9,17 +10,23 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The cast: alice with one device writes to bob, who has two, and they write back.
+// The cast: alice with one device writes to bob, who has two and gets a third on the way, and they write back. Both write with carol.
 var (
 	alice1 = Device{1}
 	bob1   = Device{2}
 	bob2   = Device{3}
-	cast   = []Device{alice1, bob1, bob2}
+	bob3   = Device{4} // joins in mid-conversation
+	carol1 = Device{5}
+	cast   = []Device{alice1, bob1, bob2, bob3, carol1}
+	people = []Account{"alice", "bob", "carol"}
 )
 
 func ownerOf(d Device) Account {
-	if d == alice1 {
+	switch d {
+	case alice1:
 		return "alice"
+	case carol1:
+		return "carol"
 	}
 	return "bob"
 }
@@ -37,9 +44,9 @@ type packet struct {
 	send Send
 }
 
-// net is everything between the parties: it loses, doubles, reorders and stores as rapid draws.
+// net is everything between the parties: it loses, doubles, reorders and stores as step draws.
 type net struct {
-	t        *rapid.T
+	t        fataler
 	now      time.Time
 	parties  map[Device]*party
 	flying   []packet
@@ -48,10 +55,11 @@ type net struct {
 	links    map[[2]Device]Way // open direct ways, both directions set
 	accepted map[MessageID]Message
 	failed   map[MessageID]string
+	joined   bool // bob3 is on the account
 	count    byte
 }
 
-func newNet(t *rapid.T) *net {
+func newNet(t fataler) *net {
 	n := &net{
 		t: t, now: time.Unix(1_700_000_000, 0).UTC(), parties: map[Device]*party{}, relay: map[Device]bool{},
 		links: map[[2]Device]Way{}, accepted: map[MessageID]Message{}, failed: map[MessageID]string{},
@@ -68,8 +76,7 @@ var limits = Limits{Window: 4, Reorder: 6}
 
 func (n *net) boot(p *party) {
 	p.engine = New(ownerOf(p.device), p.disk.snapshot(), limits)
-	p.engine.SetDevices(n.now, "alice", slices.DeleteFunc([]Device{alice1}, func(d Device) bool { return d == p.device }))
-	p.engine.SetDevices(n.now, "bob", slices.DeleteFunc([]Device{bob1, bob2}, func(d Device) bool { return d == p.device }))
+	n.tellDevices(p)
 	for ends := range n.links {
 		if ends[0] == p.device || ends[1] == p.device {
 			delete(n.links, ends)
@@ -79,6 +86,27 @@ func (n *net) boot(p *party) {
 		}
 	}
 	n.relay[p.device] = false
+}
+
+// tellDevices is what the directory tells a party.
+func (n *net) tellDevices(p *party) {
+	for _, name := range people {
+		var devices []Device
+		for _, d := range cast {
+			if d != p.device && ownerOf(d) == name && (d != bob3 || n.joined) {
+				devices = append(devices, d)
+			}
+		}
+		p.engine.SetDevices(n.now, name, devices)
+	}
+}
+
+func (n *net) join() {
+	n.joined = true
+	for _, p := range n.parties {
+		n.tellDevices(p)
+		n.settle(p, false)
+	}
 }
 
 // settle does what an owner does after each batch. With crash the process dies after the commit and before anything else.
@@ -102,6 +130,9 @@ func (n *net) settle(p *party, crash bool) {
 func (n *net) accept(p *party, to Account, policy Policy, life time.Duration) {
 	n.count++
 	m := Message{To: to, ID: MessageID{p.device[0], n.count}, Body: fmt.Sprint("text ", n.count), Sent: n.now, Policy: policy}
+	if to == ownerOf(p.device) {
+		m.CopyOf = "carol" // for our other devices
+	}
 	if life > 0 {
 		m.Expires = n.now.Add(life)
 	}
@@ -187,45 +218,48 @@ func (n *net) tick(d time.Duration) {
 	}
 }
 
-func (n *net) pick(label string) *party { return n.parties[rapid.SampledFrom(cast).Draw(n.t, label)] }
+func (n *net) pick(t *rapid.T, label string) *party {
+	return n.parties[rapid.SampledFrom(slices.DeleteFunc(slices.Clone(cast), func(d Device) bool { return d == bob3 && !n.joined })).Draw(t, label)]
+}
 
 // step does one random thing.
-func (n *net) step() {
-	p := n.pick("who")
-	switch rapid.IntRange(0, 9).Draw(n.t, "what") {
+func (n *net) step(t *rapid.T) {
+	p := n.pick(t, "who")
+	switch rapid.IntRange(0, 10).Draw(t, "what") {
 	case 0, 1, 2:
-		to := Account("bob")
-		if p.device != alice1 {
-			to = "alice"
-		}
-		policy := rapid.SampledFrom([]Policy{Auto, Auto, Auto, RelayOnly, DirectOnly}).Draw(n.t, "policy")
-		life := rapid.SampledFrom([]time.Duration{0, 0, 0, 30 * time.Second}).Draw(n.t, "life")
+		to := rapid.SampledFrom(slices.DeleteFunc(slices.Clone(people), func(a Account) bool { return a == ownerOf(p.device) && a != "bob" })).Draw(t, "to")
+		policy := rapid.SampledFrom([]Policy{Auto, Auto, Auto, RelayOnly, DirectOnly}).Draw(t, "policy")
+		life := rapid.SampledFrom([]time.Duration{0, 0, 0, 30 * time.Second}).Draw(t, "life")
 		n.accept(p, to, policy, life)
 	case 3, 4, 5:
 		if len(n.flying) == 0 {
 			break
 		}
-		i := rapid.IntRange(0, len(n.flying)-1).Draw(n.t, "packet")
+		i := rapid.IntRange(0, len(n.flying)-1).Draw(t, "packet")
 		k := n.flying[i]
-		if rapid.IntRange(0, 9).Draw(n.t, "double") > 0 {
+		if rapid.IntRange(0, 9).Draw(t, "double") > 0 {
 			n.flying = slices.Delete(n.flying, i, i+1)
 		}
-		if rapid.IntRange(0, 9).Draw(n.t, "lose") > 1 {
-			n.carry(k, rapid.Bool().Draw(n.t, "keep"))
+		if rapid.IntRange(0, 9).Draw(t, "lose") > 1 {
+			n.carry(k, rapid.Bool().Draw(t, "keep"))
 			p = n.parties[k.send.Device]
 		}
 	case 6:
-		n.setRelay(p, rapid.Bool().Draw(n.t, "relay"))
+		n.setRelay(p, rapid.Bool().Draw(t, "relay"))
 	case 7:
-		if other := n.pick("other"); other != p {
-			n.setLink(p, other, rapid.SampledFrom([]Way{"", WayLAN, WayDirect}).Draw(n.t, "way"))
+		if other := n.pick(t, "other"); other != p {
+			n.setLink(p, other, rapid.SampledFrom([]Way{"", WayLAN, WayDirect}).Draw(t, "way"))
 		}
 	case 8:
-		n.tick(time.Duration(rapid.IntRange(1, 20).Draw(n.t, "seconds")) * time.Second)
+		n.tick(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second)
 	case 9:
-		n.drainMailbox(p, rapid.IntRange(0, 3).Draw(n.t, "drained"))
+		n.drainMailbox(p, rapid.IntRange(0, 3).Draw(t, "drained"))
+	case 10:
+		if rapid.IntRange(0, 4).Draw(t, "join") == 0 {
+			n.join()
+		}
 	}
-	n.settle(p, rapid.IntRange(0, 19).Draw(n.t, "crash") == 0)
+	n.settle(p, rapid.IntRange(0, 19).Draw(t, "crash") == 0)
 }
 
 // drainMailbox gives a connected party what is stored for it; the rendezvous forgets it only after the party has committed.
@@ -278,6 +312,7 @@ func (n *net) heal() {
 // check compares what was accepted with what was shown: all of it, except what has failed, and nothing else.
 func (n *net) check() {
 	for _, p := range n.parties {
+		n.checkGaps(p)
 		seen := map[MessageID]bool{}
 		for _, m := range p.disk.shown {
 			sent, ok := n.accepted[m.ID]
@@ -297,13 +332,55 @@ func (n *net) check() {
 	}
 }
 
+// checkGaps wants each number between the first and the last of a sender to be either shown or told as missing, and only numbers
+// to be told as missing that were given up.
+func (n *net) checkGaps(p *party) {
+	told := map[Device]map[uint64]string{}
+	tell := func(d Device, num uint64, what string) {
+		if told[d] == nil {
+			told[d] = map[uint64]string{}
+		}
+		if told[d][num] != "" {
+			n.t.Fatalf("number %d of %s is %s and %s", num, d.Device(), told[d][num], what)
+		}
+		told[d][num] = what
+	}
+	for _, m := range p.disk.shown {
+		tell(m.Device, m.N, "shown")
+	}
+	for _, g := range p.disk.gaps {
+		for num := g.First; num <= g.Last; num++ {
+			tell(g.Device, num, "missing")
+			if m, ok := n.sent(g.Device, ownerOf(p.device), num); !ok || slices.Contains(m.Devices, p.device) && m.Expires.IsZero() && m.Policy != DirectOnly {
+				n.t.Fatalf("%s is told that %d of %s is missing", p.device.Device(), num, g.Device.Device())
+			}
+		}
+	}
+	for d, numbers := range told {
+		first, last := slices.Min(slices.Collect(maps.Keys(numbers))), slices.Max(slices.Collect(maps.Keys(numbers)))
+		if int(last-first)+1 != len(numbers) {
+			n.t.Fatalf("%s has neither seen nor missed some of %d to %d of %s", p.device.Device(), first, last, d.Device())
+		}
+	}
+}
+
+// sent finds the message that a device gave a number.
+func (n *net) sent(from Device, to Account, num uint64) (Message, bool) {
+	for id, m := range n.accepted {
+		if id[0] == from[0] && m.To == to && m.N == num {
+			return m, true
+		}
+	}
+	return Message{}, false
+}
+
 // TestSchedules runs random schedules of loss, doubling, reordering, crashes, changing ways, the mailbox and expiry. The disk checks at each step that
 // nothing is shown twice or out of order; at the end nothing may be missing.
 func TestSchedules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := newNet(t)
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
-			n.step()
+			n.step(t)
 		}
 		n.heal()
 		n.check()

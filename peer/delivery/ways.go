@@ -71,7 +71,10 @@ func (e *Engine) Unsent(now time.Time, s Send) {
 		c.phase, c.due = Waiting, now.Add(e.limits.Resend/10)
 	}
 	if s.Payload.Kind == KindAck {
-		e.ackDue[s.Device] = e.remote(s.To, s.Device)
+		r := e.remote(s.To, s.Device)
+		e.ackDue[s.Device] = r
+		r.receipts = append(slices.Clone(s.Payload.Ack.Receipts), r.receipts...)
+		r.receipts = r.receipts[:min(len(r.receipts), maxReceipts)]
 	}
 }
 
@@ -86,8 +89,8 @@ func (e *Engine) Tick(now time.Time) {
 				e.expire(now, a, o, "no-direct-way")
 			default:
 				for _, c := range o.copies {
-					if (c.phase == Sent || c.phase == Stored) && !c.due.IsZero() && !now.Before(c.due) {
-						c.phase, c.due = Waiting, time.Time{}
+					if c.phase != Acked && !c.due.IsZero() && !now.Before(c.due) {
+						c.phase, c.due = Waiting, time.Time{} // also where the window is shut: a time that has passed must not wake us again
 					}
 				}
 			}
