@@ -52,8 +52,8 @@ func historyLine(h *peer.HistoryEntry) string {
 		who += " -> " + clean(h.To)
 	}
 	how := strings.TrimSpace(string(h.State) + " " + string(h.Way))
-	if h.MS != nil {
-		how += " " + inWords(milliseconds(*h.MS))
+	if d, ok := underWay(h.MS, &h.Sent, h.Received); ok {
+		how += " " + inWords(d)
 	}
 	if h.Reason != "" {
 		how += ", " + h.Reason

@@ -74,16 +74,22 @@ func (g *pinging) run(ctx context.Context, s *session) error {
 
 // ping makes one round trip; one that is not answered in time is lost, and no error.
 func (p *program) ping(ctx context.Context, s *session, user, way string) (peer.Pong, error) {
+	if way == "auto" {
+		way = ""
+	}
 	timed, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	pong, err := do(timed, s, func(c *api.Client) (peer.Pong, error) { return c.Ping(timed, user, way) })
-	if err != nil && ctx.Err() == nil && (timed.Err() != nil || lost(err)) {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return pong, err
+	case timed.Err() != nil || peer.CodeOf(err) == peer.CodeTimeout:
 		return peer.Pong{Lost: true, Reason: string(peer.CodeTimeout)}, nil
+	case peer.CodeOf(err) == peer.CodeUnreachable:
+		return peer.Pong{Lost: true, Reason: string(peer.CodeUnreachable)}, nil
 	}
 	return pong, err
 }
-
-func lost(err error) bool { return peer.CodeOf(err) == peer.CodeTimeout }
 
 func (g *pinging) print(i int, pong peer.Pong) error {
 	if g.p.flags.json {

@@ -111,15 +111,18 @@ func indented(s string) string {
 	return strings.ReplaceAll(strings.TrimRight(terminal.CleanText(s), "\n"), "\n", "\n    ")
 }
 
-// travelled is how long a message was under way. Two clocks that disagree more than that give nothing.
-func travelled(e *peer.Event) (time.Duration, bool) {
-	if e.MS != nil {
-		return milliseconds(*e.MS), true
+// travelled is how long a message was under way.
+func travelled(e *peer.Event) (time.Duration, bool) { return underWay(e.MS, e.Sent, e.Received) }
+
+// underWay takes what was measured, else what the two clocks say, and nothing where they disagree.
+func underWay(ms *float64, sent, received *time.Time) (time.Duration, bool) {
+	if ms != nil {
+		return milliseconds(*ms), true
 	}
-	if e.Sent == nil || e.Received == nil || e.Received.Before(*e.Sent) {
+	if sent == nil || received == nil || received.Before(*sent) {
 		return 0, false
 	}
-	return e.Received.Sub(*e.Sent), true
+	return received.Sub(*sent), true
 }
 
 func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

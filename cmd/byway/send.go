@@ -14,11 +14,13 @@ import (
 )
 
 const (
+	// directWait is the timeout where only a direct way will do and none was given: looking for one ends after 10 s, with the reason.
+	directWait = 12 * time.Second
 	// maxText is the longest text of a message in bytes.
 	maxText = 64 << 10
 	// storedGrace is how long a message that is stored may still be delivered, when nothing was said about waiting: a recipient who is
 	// there but was slow for a moment takes it at once.
-	storedGrace = 250 * time.Millisecond
+	storedGrace = 150 * time.Millisecond
 )
 
 // sending is the send command.
@@ -43,6 +45,9 @@ func (p *program) sendCommand() *cobra.Command {
 			text, err := p.text(list[1:])
 			if err != nil {
 				return err
+			}
+			if s.way == "direct" && !cmd.Flags().Changed("timeout") {
+				s.timeout = directWait
 			}
 			return s.run(cmd.Context(), text)
 		},

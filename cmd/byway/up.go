@@ -17,7 +17,10 @@ func (p *program) upCommand() *cobra.Command {
 func (p *program) up(ctx context.Context) (err error) {
 	s, err := p.open(ctx, need{enrol: true, own: true})
 	if err != nil {
-		return drained(ctx, err)
+		if interrupted(ctx, err) {
+			return nil
+		}
+		return err
 	}
 	defer s.closeInto(&err)
 	ready, err := s.ready(ctx)
