@@ -1,0 +1,304 @@
+package delivery
+
+import (
+	"testing"
+	"time"
+)
+
+func stages(out Effects) []Progress {
+	var all []Progress
+	for _, n := range pick[NoticeProgress](out.Notices) {
+		all = append(all, n.Progress)
+	}
+	return all
+}
+
+func TestExpiry(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	accept(t, e, Message{Body: "one", Expires: t0.Add(time.Minute)})
+	accept(t, e, Message{Body: "two"})
+	e.Take(t0)
+	late := t0.Add(time.Minute)
+	if e.Tick(late.Add(-time.Millisecond)); len(pick[OpVoid](e.Take(late).Ops)) != 0 {
+		t.Error("it was given up before its time")
+	}
+	e.Tick(late)
+	out := e.Take(late)
+	equal(t, "progress", stages(out), []Progress{{Stage: StageFailed, Took: time.Minute, Reason: "expired"}})
+	equal(t, "voids", pick[OpVoid](out.Ops), []OpVoid{{To: "bob", N: 1, Expires: late.Add(voidLife)}})
+	if got := numbers(out, bob1); len(got) == 0 || got[0] != -2 {
+		t.Errorf("got %v sent, want first that nothing below 2 is held", got)
+	}
+	// What was on its way all the same does not undo the failure, but settles it.
+	e.Arrived(late, "bob", bob1, WayRelay, ackOf(2))
+	out = e.Take(late)
+	equal(t, "progress after a late arrival", stages(out), []Progress(nil))
+	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 1}})
+}
+
+// TestVoidOfTheUnsent wants no word about what was given up before anything of it or after it was sent: the next message says it.
+func TestVoidOfTheUnsent(t *testing.T) {
+	e := New("alice", Snapshot{}, Limits{})
+	e.SetDevices(t0, "bob", []Device{bob1})
+	accept(t, e, Message{Expires: t0.Add(time.Minute)})
+	accept(t, e, Message{Policy: DirectOnly})
+	late := t0.Add(time.Hour)
+	e.Tick(late)
+	out := e.Take(late)
+	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 1}, {To: "bob", N: 2}})
+	e.RelayUp(late)
+	equal(t, "sent", numbers(e.Take(late), bob1), []int(nil))
+	accept(t, e, Message{})
+	out = e.Take(late)
+	if len(out.Sends) != 1 || out.Sends[0].Payload.Text.Low != 3 || out.Sends[0].Payload.Text.Start != 1 {
+		t.Errorf("got %+v, want number 3 with lowest 3 and start 1", out.Sends)
+	}
+}
+
+// TestVoidEnds wants the number of a message that was given up to be forgotten too, in the end.
+func TestVoidEnds(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	accept(t, e, Message{Expires: t0.Add(time.Minute)})
+	e.Tick(t0.Add(time.Minute))
+	if e.Pending() != 1 {
+		t.Fatalf("got %d kept, want the number of the one given up", e.Pending())
+	}
+	e.Take(t0)
+	e.Tick(t0.Add(time.Minute + voidLife))
+	equal(t, "settled", pick[OpSettle](e.Take(t0).Ops), []OpSettle{{To: "bob", N: 1}})
+	if next := e.NextTick(); e.Pending() != 0 || !next.IsZero() {
+		t.Errorf("got %d kept and a tick at %v, want nothing", e.Pending(), next)
+	}
+}
+
+func TestDirectOnly(t *testing.T) {
+	e := newSender(Limits{Direct: 10 * time.Second}, bob1)
+	accept(t, e, Message{Policy: DirectOnly})
+	out := e.Take(t0)
+	equal(t, "sent", numbers(out, bob1), []int(nil))
+	equal(t, "wanted", pick[NoticeWanted](out.Notices), []NoticeWanted{{Account: "bob", Device: bob1}})
+	equal(t, "next tick", e.NextTick(), t0.Add(10*time.Second))
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	equal(t, "sent directly", numbers(e.Take(t0), bob1), []int{1})
+	e.DirectDown(t0, "bob", bob1)
+	equal(t, "sent after the way closed", numbers(e.Take(t0), bob1), []int(nil))
+	e.Tick(t0.Add(10 * time.Second))
+	equal(t, "progress", stages(e.Take(t0)), []Progress{{Stage: StageFailed, Took: 10 * time.Second, Reason: "no-direct-way"}})
+}
+
+func TestRelayOnly(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	accept(t, e, Message{Policy: RelayOnly})
+	accept(t, e, Message{})
+	out := e.Take(t0)
+	if len(out.Sends) != 2 || out.Sends[0].Via != WayRelay || out.Sends[1].Via != WayLAN {
+		t.Errorf("got %+v, want 1 by relay and 2 by lan", out.Sends)
+	}
+}
+
+func TestResend(t *testing.T) {
+	e := newSender(Limits{Resend: 3 * time.Second}, bob1)
+	accept(t, e, Message{})
+	e.Take(t0)
+	now := t0
+	for i, wait := range []time.Duration{3, 6, 12, 24, 48, 60, 60} {
+		next := e.NextTick()
+		equal(t, "wait", next.Sub(now), wait*time.Second)
+		now = next
+		if e.Tick(now.Add(-1)); len(e.Take(now).Sends) != 0 {
+			t.Errorf("attempt %d came early", i)
+		}
+		e.Tick(now)
+		equal(t, "sent again", numbers(e.Take(now), bob1), []int{1})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	e := newSender(Limits{Resend: 3 * time.Second}, bob1)
+	accept(t, e, Message{})
+	e.Take(t0)
+	e.Refused(t0, "bob", bob1, 1, "mailbox-full", 20*time.Second)
+	equal(t, "progress", stages(e.Take(t0)), []Progress{{Reason: "mailbox-full"}})
+	e.Refused(t0, "bob", bob1, 1, "mailbox-full", 20*time.Second) // the same again is no news
+	if out := e.Take(t0); !out.Empty() {
+		t.Errorf("got %+v, want nothing", out)
+	}
+	equal(t, "next tick", e.NextTick(), t0.Add(20*time.Second))
+	e.Tick(t0.Add(19 * time.Second))
+	equal(t, "sent early", numbers(e.Take(t0), bob1), []int(nil))
+	e.Tick(t0.Add(20 * time.Second))
+	equal(t, "sent again", numbers(e.Take(t0), bob1), []int{1})
+	e.Refused(t0.Add(20*time.Second), "bob", bob1, 1, "no-such-device", 0)
+	equal(t, "stale", pick[NoticeStale](e.Take(t0).Notices), []NoticeStale{{Account: "bob"}})
+	e.RelayDown(t0)
+	if next := e.NextTick(); !next.IsZero() {
+		t.Errorf("got a tick at %v while no way is open, want none", next)
+	}
+}
+
+// TestNoTickForTheShutWindow wants a refused message beyond the window not to wake the owner for ever.
+func TestNoTickForTheShutWindow(t *testing.T) {
+	e := newSender(Limits{Window: 1}, bob1)
+	accept(t, e, Message{})
+	e.Stored(t0, "bob", bob1, 1)
+	accept(t, e, Message{})
+	e.Refused(t0, "bob", bob1, 2, "busy", time.Second)
+	e.Online(t0, "bob", bob1, true) // 1 will be sent again and fill the window
+	now := t0
+	for range 5 {
+		next := e.NextTick()
+		if !next.After(now) {
+			t.Fatalf("the next tick is at %v, not after %v", next, now)
+		}
+		now = next
+		e.Tick(now)
+		e.Take(now)
+	}
+}
+
+func TestOnlineResendsWhatWasStored(t *testing.T) {
+	e := newSender(Limits{Resend: 3 * time.Second}, bob1)
+	accept(t, e, Message{})
+	e.Take(t0)
+	e.Stored(t0.Add(time.Second), "bob", bob1, 1)
+	out := e.Take(t0)
+	equal(t, "progress", stages(out), []Progress{{Stage: StageStored, Way: WayMailbox, Took: time.Second}})
+	if next := e.NextTick(); !next.IsZero() {
+		t.Fatalf("got a tick at %v while it lies in the mailbox, want none", next)
+	}
+	now := t0.Add(time.Hour)
+	e.Online(now, "bob", bob1, true)
+	equal(t, "next tick", e.NextTick(), now.Add(6*time.Second))
+	e.Tick(now.Add(6 * time.Second))
+	equal(t, "sent again", numbers(e.Take(now), bob1), []int{1})
+	e.Arrived(now, "bob", bob1, WayMailbox, &Payload{Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, WayMailbox, now}}}})
+	equal(t, "progress", stages(e.Take(now)), []Progress{{Stage: StageDelivered, Way: WayMailbox, Took: time.Hour}})
+}
+
+func TestDirectDownResends(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	for range 3 {
+		accept(t, e, Message{})
+	}
+	e.Arrived(t0, "bob", bob1, WayLAN, ackOf(1, Range{2, 1}))
+	e.Take(t0)
+	e.DirectDown(t0, "bob", bob1)
+	out := e.Take(t0)
+	equal(t, "sent again", numbers(out, bob1), []int{1, 3})
+	for _, s := range out.Sends {
+		equal(t, "way", s.Via, WayRelay)
+	}
+	e.RelayDown(t0)
+	equal(t, "sent with no way", numbers(e.Take(t0), bob1), []int(nil))
+	e.RelayUp(t0)
+	equal(t, "sent when the relay is back", numbers(e.Take(t0), bob1), []int{1, 3})
+}
+
+func TestResetSendsAgain(t *testing.T) {
+	e := newSender(Limits{}, bob1, bob2)
+	accept(t, e, Message{})
+	accept(t, e, Message{})
+	e.Stored(t0, "bob", bob1, 1)
+	e.Take(t0)
+	e.Arrived(t0, "bob", bob1, WayRelay, &Payload{Kind: KindReset, Reset: &Reset{Session: [16]byte{5}}})
+	out := e.Take(t0)
+	equal(t, "notices", pick[NoticeReset](out.Notices), []NoticeReset{{Device: bob1, Session: [16]byte{5}}})
+	equal(t, "sent again", numbers(out, bob1), []int{1, 2})
+	equal(t, "sent to the other", numbers(out, bob2), []int(nil))
+}
+
+func TestSetDevicesRemoves(t *testing.T) {
+	e := newSender(Limits{}, bob1, bob2)
+	accept(t, e, Message{})
+	accept(t, e, Message{})
+	e.Arrived(t0, "bob", bob1, WayRelay, ackOf(2))
+	e.Take(t0)
+	e.SetDevices(t0, "bob", []Device{bob1})
+	out := e.Take(t0)
+	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 1}}) // bob1 has it, and nobody else will
+	equal(t, "progress", stages(out), []Progress(nil))
+	e.SetDevices(t0, "bob", nil)
+	out = e.Take(t0)
+	equal(t, "progress", stages(out), []Progress{{Stage: StageFailed, Reason: "device-removed"}})
+	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 2}})
+}
+
+func TestDeviceAddedLater(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	accept(t, e, Message{})
+	e.SetDevices(t0, "bob", []Device{bob1, bob2})
+	accept(t, e, Message{})
+	out := e.Take(t0)
+	equal(t, "sent to the first", numbers(out, bob1), []int{1, 2})
+	equal(t, "sent to the second", numbers(out, bob2), []int{2})
+	equal(t, "starts", pick[OpStart](out.Ops), []OpStart{{To: "bob", Device: bob1, Start: 1}, {To: "bob", Device: bob2, Start: 2}})
+	if s := out.Sends[len(out.Sends)-1]; s.Payload.Text.Start != 2 || s.Payload.Text.Low != 2 {
+		t.Errorf("got %+v, want start and lowest 2", s.Payload.Text)
+	}
+}
+
+func TestUnsent(t *testing.T) {
+	e := newSender(Limits{Resend: 3 * time.Second}, bob1)
+	accept(t, e, Message{})
+	e.Arrived(t0, "bob", bob1, WayRelay, textOf(1, 1, 1))
+	out := e.Take(t0)
+	for _, s := range out.Sends {
+		e.Unsent(t0, s)
+	}
+	again := e.Take(t0)
+	equal(t, "acknowledgement with its receipt", again.Sends, []Send{{To: "bob", Device: bob1, Via: WayRelay, Payload: Payload{
+		Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, WayRelay, t0}}},
+	}}})
+	next := t0.Add(300 * time.Millisecond)
+	equal(t, "next tick", e.NextTick(), next)
+	e.Tick(next)
+	equal(t, "sent again", numbers(e.Take(next), bob1), []int{1})
+}
+
+// TestReceiptsAreForTheirMessages wants the way of arrival from the receipt, not from what was tried last.
+func TestReceiptsAreForTheirMessages(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	accept(t, e, Message{})
+	accept(t, e, Message{})
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	e.Take(t0)
+	e.Arrived(t0.Add(time.Second), "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: 3, Receipts: []Receipt{{2, WayLAN, t0}}}})
+	equal(t, "progress", stages(e.Take(t0)), []Progress{
+		{Stage: StageDelivered, Way: WayRelay, Took: time.Second}, {Stage: StageDelivered, Way: WayLAN, Took: time.Second},
+	})
+	// After a restart nothing is remembered of the attempt but that the rendezvous had stored it.
+	m := Message{To: "bob", N: 3, Sent: t0, Devices: []Device{bob1}}
+	e = New("alice", Snapshot{Outbox: []OutboxState{{Message: m, Phases: map[Device]Phase{bob1: Stored}}}}, Limits{})
+	e.SetDevices(t0, "bob", []Device{bob1})
+	e.Arrived(t0, "bob", bob1, WayRelay, ackOf(4))
+	equal(t, "progress", stages(e.Take(t0)), []Progress{{Stage: StageDelivered, Way: WayMailbox}})
+}
+
+// TestDeliveredWithTheFirstDevice wants a person to hear of delivery once, while the outbox waits for the others.
+func TestDeliveredWithTheFirstDevice(t *testing.T) {
+	e := newSender(Limits{}, bob1, bob2)
+	accept(t, e, Message{})
+	e.Take(t0)
+	e.Arrived(t0, "bob", bob2, WayRelay, ackOf(2))
+	equal(t, "progress", len(stages(e.Take(t0))), 1)
+	equal(t, "pending", e.Pending(), 1)
+	e.Arrived(t0, "bob", bob1, WayRelay, ackOf(2))
+	out := e.Take(t0)
+	equal(t, "progress", stages(out), []Progress(nil))
+	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 1}})
+}
+
+// TestForeignAcknowledgements wants a device to settle nothing but its own copies.
+func TestForeignAcknowledgements(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.SetDevices(t0, "carol", []Device{carol1})
+	accept(t, e, Message{})
+	e.Take(t0)
+	e.Arrived(t0, "carol", carol1, WayRelay, ackOf(1<<60))
+	e.Arrived(t0, "bob", bob2, WayRelay, ackOf(1<<60))
+	if out := e.Take(t0); len(out.Ops)+len(out.Notices) != 0 {
+		t.Errorf("got %+v, want nothing", out)
+	}
+}
