@@ -47,27 +47,28 @@ type core struct {
 	spawned    sync.WaitGroup
 
 	// owned by run
-	keys     *identity.Keyring
-	engine   *delivery.Engine
-	batch    history.Batch
-	after    []func(error) // told how the commit went
-	contacts map[delivery.Account]*contact
-	devices  map[delivery.Device]*device
-	senders  map[delivery.Device]*sender
-	sessions *lru.Cache[session.ID, *receiver]
-	conn     *client.Conn // nil while the rendezvous is away
-	connNo   uint64       // counts connections: what was learnt before this one may be stale
-	reason   string       // why conn is nil
-	submits  map[uint64]delivery.Send
-	taken    []uint64 // deliveries to acknowledge to the rendezvous after the commit
-	online   map[delivery.Account]map[delivery.Device]bool
-	snapshot map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
-	refs     *lru.Cache[delivery.MessageID, string]        // what the sender of a message wants echoed
-	policies map[delivery.Account]delivery.Policy          // set by the person for this process
-	pings    map[[8]byte]chan<- delivery.NoticePong
-	readUpto map[delivery.Account]uint64
-	retry    bool  // something could not leave: look again soon
-	broken   error // the history does not take anything any more
+	keys      *identity.Keyring
+	engine    *delivery.Engine
+	batch     history.Batch
+	after     []func(error) // told how the commit went
+	contacts  map[delivery.Account]*contact
+	devices   map[delivery.Device]*device
+	senders   map[delivery.Device]*sender
+	sessions  *lru.Cache[session.ID, *receiver]
+	conn      *client.Conn // nil while the rendezvous is away
+	connNo    uint64       // counts connections: what was learnt before this one may be stale
+	reason    string       // why conn is nil
+	submits   map[uint64]delivery.Send
+	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
+	online    map[delivery.Account]map[delivery.Device]bool
+	snapshot  map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
+	refs      *lru.Cache[delivery.MessageID, string]        // what the sender of a message wants echoed
+	strangers map[delivery.Account][]inbound                // what waits while the directory is asked about a name
+	policies  map[delivery.Account]delivery.Policy          // set by the person for this process
+	pings     map[[8]byte]chan<- delivery.NoticePong
+	readUpto  map[delivery.Account]uint64
+	retry     bool  // something could not leave: look again soon
+	broken    error // the history does not take anything any more
 }
 
 func newCore(p *Peer, store *history.Store) (*core, error) {
@@ -88,7 +89,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
-		policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
+		strangers: map[delivery.Account][]inbound{}, policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
 	}
 	c.dialCtx, c.dialStop = context.WithCancel(context.Background())
 	return c, nil

@@ -51,6 +51,12 @@ var errUnknownSender = errors.New("the sender's device is not known")
 
 // receive opens an envelope. Whatever is wrong with one ends there, without an answer: the sender must learn nothing from our errors.
 func (c *core) receive(in inbound) {
+	if queue, asking := c.strangers[in.name]; asking {
+		if len(queue) < maxStrangers {
+			c.strangers[in.name] = append(queue, in)
+		}
+		return // one too many is not taken: it comes again
+	}
 	header, err := session.Peek(in.envelope)
 	if err != nil {
 		c.discard(in, "not an envelope")
@@ -187,7 +193,7 @@ func (c *core) opened(in inbound, payload []byte) {
 		return
 	}
 	d := c.devices[in.device]
-	d.contact.Active = time.Now()
+	c.active(time.Now(), d.contact)
 	c.engine.Arrived(time.Now(), d.contact.Name, in.device, in.way, p)
 	in.taken()
 }
@@ -212,18 +218,28 @@ func (c *core) block(in inbound) {
 // maxBlockedInMemory is how many envelopes of an unaccepted device this process takes.
 const maxBlockedInMemory = 500
 
-// introduce asks the directory who a sender is, and then tries once more.
+// maxStrangers is how many envelopes of one name wait while the directory is asked who that is.
+const maxStrangers = 256
+
+// introduce asks the directory who a sender is, and then tries once more, in order, what has come from that name meanwhile.
 func (c *core) introduce(in inbound) {
 	name, err := rendezvous.ParseUsername(string(in.name))
 	if in.asked || err != nil || string(name) != string(in.name) {
 		c.discard(in, "sender is not in the directory")
 		return
 	}
-	in.asked = true
 	if c.conn == nil {
 		return // not taken: it comes again when there is somebody to ask
 	}
-	c.ask(string(name), func() { c.receive(in) })
+	c.strangers[in.name] = []inbound{in}
+	c.ask(string(name), func() {
+		waiting := c.strangers[in.name]
+		delete(c.strangers, in.name)
+		for _, w := range waiting {
+			w.asked = true
+			c.receive(w)
+		}
+	})
 }
 
 // askReset tells a device that we cannot open its session, so that it begins a new one and sends again. It is not asked twice in ten seconds.

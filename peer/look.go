@@ -328,7 +328,7 @@ func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
 	c := p.core
 	account := delivery.Account(name)
 	if way != string(WayRelay) {
-		c.waitForDirect(ctx, account)
+		c.waitForDirect(ctx, account, headStart)
 	}
 	answered := make(chan delivery.NoticePong, 1)
 	var token [8]byte
@@ -396,7 +396,7 @@ func (p *Peer) Route(ctx context.Context, user string) ([]RouteEntry, error) {
 		return nil, err
 	}
 	c := p.core
-	c.waitForDirect(ctx, delivery.Account(name))
+	c.waitForDirect(ctx, delivery.Account(name), headStart)
 	var out []RouteEntry
 	err = c.do(ctx, func() {
 		ct := c.contacts[delivery.Account(name)]

@@ -75,16 +75,19 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	c := p.core
 	account := delivery.Account(name)
 	if policy == delivery.Auto {
-		c.waitForDirect(ctx, account)
-	}
-	m := delivery.Message{To: account, Body: body, Policy: policy, Sent: time.Now()}
-	if policy == delivery.Auto {
-		var chosen delivery.Policy
-		if err := c.do(ctx, func() { chosen = c.policies[account] }); err != nil {
+		if err := c.do(ctx, func() { policy = c.policies[account] }); err != nil {
 			return Receipt{}, err
 		}
-		m.Policy = chosen
 	}
+	switch policy {
+	case delivery.Auto:
+		c.waitForDirect(ctx, account, headStart)
+	case delivery.DirectOnly:
+		if err := c.needDirect(ctx, account); err != nil {
+			return Receipt{}, err
+		}
+	}
+	m := delivery.Message{To: account, Body: body, Policy: policy, Sent: time.Now()}
 	m.Expires = m.Sent.Add(messageLifetime)
 	_, _ = rand.Read(m.ID[:]) // never fails (crypto/rand)
 	if err := c.commit(ctx, func() error { return c.accept(&m, o.Ref) }); err != nil {
@@ -112,7 +115,7 @@ func (c *core) accept(m *delivery.Message, ref string) error {
 		return acceptError(c.self.Name, m.To, err)
 	}
 	*m = accepted
-	ct.Active = now
+	c.active(now, ct)
 	if string(m.To) == c.self.Name {
 		return nil
 	}
@@ -146,8 +149,47 @@ func acceptError(self string, to delivery.Account, err error) error {
 	return &Error{Code: CodeTooLarge, Message: "the message is too large", Err: err}
 }
 
-// waitForDirect gives a first look for a direct way its head start, where one is under way or worth beginning.
-func (c *core) waitForDirect(ctx context.Context, name delivery.Account) {
+// directTries is how often a direct way is looked for before a message that must go directly is refused.
+const directTries = 2
+
+// needDirect refuses a message that must go directly while no direct way opens: it is then not accepted at all, rather than kept.
+func (c *core) needDirect(ctx context.Context, name delivery.Account) error {
+	var open bool
+	var reason string
+	look := func() {
+		for _, d := range c.contacts[name].devices {
+			if d.Fingerprint == c.self.Fingerprint {
+				continue
+			}
+			open = open || d.link != nil
+			reason = c.routes(d)[0].Reason
+			d.dial.reset()
+		}
+	}
+	err := c.do(ctx, look)
+	for try := 0; err == nil && !open && try < directTries; try++ {
+		c.waitForDirect(ctx, name, dialTime)
+		err = c.do(ctx, look)
+	}
+	if err != nil || open {
+		return err
+	}
+	return &Error{
+		Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is open: %s", name, reason),
+		Hint: fmt.Sprintf("`byway route %s` says why; without --way direct the message goes through the rendezvous", name),
+	}
+}
+
+// active records that there is traffic with a contact. It is stored now and then, for who and for the choice of whom to look for.
+func (c *core) active(now time.Time, ct *contact) {
+	if now.Sub(ct.Active) > time.Minute {
+		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
+	}
+	ct.Active = now
+}
+
+// waitForDirect waits a while for a direct way to an account that is not known to have none, looking for it where that has not begun.
+func (c *core) waitForDirect(ctx context.Context, name delivery.Account, patience time.Duration) {
 	var trying <-chan struct{}
 	_ = c.do(ctx, func() {
 		ct := c.contacts[name]
@@ -165,7 +207,7 @@ func (c *core) waitForDirect(ctx context.Context, name delivery.Account) {
 	if trying == nil {
 		return
 	}
-	t := time.NewTimer(headStart)
+	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
 	case <-trying:

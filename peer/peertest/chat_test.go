@@ -163,3 +163,81 @@ func TestUnknownUser(t *testing.T) {
 		}
 	})
 }
+
+// TestDirectOnly: such a message never touches the relay. Where no direct way opens it is refused and not kept.
+func TestDirectOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		ctx := context.Background()
+		w.Split(alice, bob, true)
+		_, err := alice.Send(ctx, "bob", "refused", peer.SendOptions{Way: "direct"})
+		if peer.CodeOf(err) != peer.CodeUnreachable {
+			t.Errorf("got %v, want unreachable", err)
+		}
+		w.Split(alice, bob, false)
+		r, err := alice.Send(ctx, "bob", "direct", peer.SendOptions{Way: "direct"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayLAN || got.N != 1 {
+			t.Errorf("got %+v, want the first message by lan", got)
+		}
+		r, err = alice.Send(ctx, "bob", "relayed", peer.SendOptions{Way: "relay"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayRelay {
+			t.Errorf("went by %q, want relay", got.Way)
+		}
+		bob.Stop()
+		time.Sleep(15 * time.Second)
+		if _, err := alice.Send(ctx, "bob", "nobody there", peer.SendOptions{Way: "direct"}); peer.CodeOf(err) != peer.CodeUnreachable {
+			t.Errorf("got %v, want unreachable", err)
+		}
+		shown(t, "bob", bob, "direct", "relayed")
+	})
+}
+
+// TestPingAndRoute: both say by which way, and a peer that is away is unreachable.
+func TestPingAndRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		ctx := context.Background()
+		alice.MustReach(alice.MustSend("bob", "hello").ID, peer.StateDelivered)
+		for way, want := range map[string]peer.Way{"": peer.WayLAN, "direct": peer.WayLAN, "relay": peer.WayRelay} {
+			p, err := alice.Ping(ctx, "bob", way)
+			if err != nil || p.Lost || p.Way != want || p.RTT < 9 {
+				t.Errorf("ping by %q: got %+v, %v", way, p, err)
+			}
+		}
+		routes, err := alice.Route(ctx, "bob")
+		if err != nil || len(routes) != 3 || !routes[0].InUse || routes[0].Way != peer.WayLAN {
+			t.Errorf("routes: got %+v, %v", routes, err)
+		}
+		bob.Stop()
+		time.Sleep(15 * time.Second)
+		if _, err := alice.Ping(ctx, "bob", ""); peer.CodeOf(err) != peer.CodeUnreachable {
+			t.Errorf("ping of one who is away: got %v, want unreachable", err)
+		}
+		who, err := alice.Who(ctx)
+		if err != nil || len(who) != 1 || who[0].Name != "bob" || who[0].Online || who[0].Way != peer.WayMailbox {
+			t.Errorf("who: got %+v, %v", who, err)
+		}
+	})
+}
+
+// TestReadReceipt: the sender learns that a person has seen the message.
+func TestReadReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		r := alice.MustSend("bob", "seen?")
+		alice.MustReach(r.ID, peer.StateDelivered)
+		if err := bob.Read(context.Background(), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		alice.MustReach(r.ID, peer.StateRead)
+	})
+}
