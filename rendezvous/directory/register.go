@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"errors"
-	"math"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -129,9 +128,6 @@ func (s *Service) parseBundle(b []byte, name rendezvous.Username, d rendezvous.E
 	if bundle.Rendezvous != s.o.Rendezvous || bundle.Username != name || bundle.PeerID != d.PeerID ||
 		bundle.Device != d.Key.Fingerprint() {
 		return nil, badRequest("the prekey bundle is for another name, device or rendezvous")
-	}
-	if bundle.Seq > math.MaxInt64 { // stores keep signed numbers
-		return nil, badRequest("the prekey bundle's number is out of range")
 	}
 	return bundle, nil
 }
