@@ -20,6 +20,8 @@ type Batch struct {
 
 	// Orders is filled in by Commit: where in the history each message that became visible stands.
 	Orders map[Ref]int64
+	// Refused is filled in by Commit: how many of Blocked were not kept, because a device has too many waiting.
+	Refused int
 }
 
 // Ref names a received message by its sending device and number.
@@ -65,7 +67,7 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	if err := tx.Commit(); err != nil {
 		return classify("commit history", err)
 	}
-	b.Orders = w.orders
+	b.Orders, b.Refused = w.orders, w.refused
 	return nil
 }
 
@@ -76,6 +78,7 @@ type writer struct {
 	tx         *sql.Tx
 	statements map[string]*sql.Stmt
 	orders     map[Ref]int64
+	refused    int
 }
 
 func (w *writer) exec(query string, args ...any) (sql.Result, error) {

@@ -37,9 +37,10 @@ func fromMicros(us int64) time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
-func messageLabel(device delivery.Device, n uint64) string {
-	return fmt.Sprintf("message %x %d", device[:], n)
+func messageLabel(tag []byte, device delivery.Device, n uint64) string {
+	return fmt.Sprintf("message %x %x %d", tag, device[:], n)
 }
+func accountLabel(tag []byte) string          { return fmt.Sprintf("account %x", tag) }
 func outboxLabel(tag []byte, n uint64) string { return fmt.Sprintf("outbox %x %d", tag, n) }
 func heldLabel(device delivery.Device, n uint64) string {
 	return fmt.Sprintf("held %x %d", device[:], n)
@@ -64,7 +65,7 @@ func (w *writer) enqueue(m delivery.Message) error {
 			return err
 		}
 	}
-	name := w.s.box.seal("account", []byte(m.To))
+	name := w.s.box.seal(accountLabel(tag), []byte(m.To))
 	if _, err := w.exec(`INSERT INTO accounts (tag, name, next) VALUES (?, ?, ?)
 		ON CONFLICT (tag) DO UPDATE SET next = excluded.next`, tag, name, m.N+1); err != nil {
 		return err
@@ -74,7 +75,7 @@ func (w *writer) enqueue(m delivery.Message) error {
 	}
 	var self delivery.Device // our own messages are unique by conversation and number, whichever home they lie in
 	row.Devices = nil
-	if sealed, err = w.s.box.sealJSON(messageLabel(self, m.N), row); err != nil {
+	if sealed, err = w.s.box.sealJSON(messageLabel(tag, self, m.N), row); err != nil {
 		return err
 	}
 	_, err = w.exec(`INSERT INTO messages (tag, device, n, own, shown, id, sealed) VALUES (?, ?, ?, 1, 1, ?, ?)`, tag, self[:], m.N, m.ID[:], sealed)
@@ -153,12 +154,13 @@ func (w *writer) receive(op delivery.OpReceive) error {
 // show appends a message to the visible history. The unique index on device, conversation and number is the last
 // line against showing anything twice.
 func (w *writer) show(device delivery.Device, n uint64, row stored) error {
-	sealed, err := w.s.box.sealJSON(messageLabel(device, n), row)
+	tag := w.s.tag(row.Peer)
+	sealed, err := w.s.box.sealJSON(messageLabel(tag, device, n), row)
 	if err != nil {
 		return err
 	}
 	result, err := w.exec("INSERT INTO messages (tag, device, n, own, shown, id, way, sealed) VALUES (?, ?, ?, 0, 0, ?, ?, ?)",
-		w.s.tag(row.Peer), device[:], n, row.ID, row.Way, sealed)
+		tag, device[:], n, row.ID, row.Way, sealed)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (s *Store) scan(rows *sql.Rows) (Entry, error) {
 	}
 	copy(e.Device[:], device)
 	copy(e.ID[:], id)
-	if err := s.box.openJSON(messageLabel(e.Device, e.N), sealed, &row); err != nil {
+	if err := s.box.openJSON(messageLabel(tag, e.Device, e.N), sealed, &row); err != nil {
 		return e, err
 	}
 	e.Progress.Took = time.Duration(took) * time.Microsecond

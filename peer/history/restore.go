@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
 )
@@ -19,7 +20,8 @@ func (s *Store) Snapshot(ctx context.Context) (delivery.Snapshot, error) {
 		{"SELECT tag, name, next FROM accounts", func(r *sql.Rows) error { return s.accountRow(r, &snap, names) }},
 		{"SELECT device, start, next FROM devices", func(r *sql.Rows) error { return deviceRow(r, &snap) }},
 		{"SELECT device, n, sealed FROM held ORDER BY device, n", func(r *sql.Rows) error { return s.heldRow(r, &snap) }},
-		{`SELECT o.tag, o.n, o.sealed, COALESCE(m.stage, 0), COALESCE(m.way, ''), COALESCE(m.reason, '') FROM outbox o
+		{`SELECT o.tag, o.n, o.sealed, COALESCE(m.stage, 0), COALESCE(m.way, ''), COALESCE(m.took, 0),
+			COALESCE(m.reason, '') FROM outbox o
 			LEFT JOIN messages m ON m.tag = o.tag AND m.n = o.n AND m.own = 1 ORDER BY o.tag, o.n`, func(r *sql.Rows) error { return s.outboxRow(r, &snap, outbox) }},
 		{"SELECT tag, n, device, phase FROM copies", func(r *sql.Rows) error { return copyRow(r, &snap, names, outbox) }},
 	}
@@ -51,7 +53,7 @@ func (s *Store) accountRow(r *sql.Rows, snap *delivery.Snapshot, names map[strin
 	if err := r.Scan(&tag, &sealed, &a.Next); err != nil {
 		return err
 	}
-	name, err := s.box.open("account", sealed)
+	name, err := s.box.open(accountLabel(tag), sealed)
 	if err != nil {
 		return err
 	}
@@ -102,9 +104,11 @@ type outboxKey struct {
 func (s *Store) outboxRow(r *sql.Rows, snap *delivery.Snapshot, index map[outboxKey]int) error {
 	var tag, sealed []byte
 	var o delivery.OutboxState
-	if err := r.Scan(&tag, &o.Message.N, &sealed, &o.Progress.Stage, &o.Progress.Way, &o.Progress.Reason); err != nil {
+	var took int64
+	if err := r.Scan(&tag, &o.Message.N, &sealed, &o.Progress.Stage, &o.Progress.Way, &took, &o.Progress.Reason); err != nil {
 		return err
 	}
+	o.Progress.Took = time.Duration(took) * time.Microsecond
 	var row stored
 	if err := s.box.openJSON(outboxLabel(tag, o.Message.N), sealed, &row); err != nil {
 		return err

@@ -19,9 +19,6 @@ const (
 	sessionMaxAge = 7 * 24 * time.Hour  // an idle chain is closed then
 )
 
-// ErrTooManyBlocked is returned when a device that waits to be accepted has sent more than is kept for it.
-var ErrTooManyBlocked = errors.New("too many envelopes wait for this device to be accepted")
-
 func (w *writer) session(x *Session) error {
 	var sealed []byte
 	if x.State != nil {
@@ -69,13 +66,15 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) error {
 
 func blockedLabel(d delivery.Device) string { return fmt.Sprintf("blocked %x", d[:]) }
 
+// block keeps an envelope, or counts it where too many wait already: its sender holds it too, and a stranger must not be able to fail a batch.
 func (w *writer) block(x *Blocked) error {
 	var n int
 	if err := w.tx.QueryRowContext(w.ctx, "SELECT COUNT(*) FROM blocked WHERE device = ?", x.Device[:]).Scan(&n); err != nil {
 		return err
 	}
 	if n >= maxBlocked {
-		return ErrTooManyBlocked
+		w.refused++
+		return nil
 	}
 	_, err := w.exec("INSERT INTO blocked (device, tag, way, envelope) VALUES (?, ?, ?, ?)",
 		x.Device[:], w.s.tag(string(x.Account)), x.Way, w.s.box.seal(blockedLabel(x.Device), x.Envelope))

@@ -43,9 +43,7 @@ type Store struct {
 // Open opens or creates the file at path, readable by its owner only. key is the home's storage key. It starts only goroutines
 // that Close ends.
 func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
-	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("open history: %w", err)
-	} else if err := f.Close(); err != nil {
+	if err := ensure(path); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
 	}
 	box, err := newBox(key[:])
@@ -71,6 +69,25 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 	}
 	return s, nil
 }
+
+// ensure makes the file, and refuses one that was cut to less than a database can be: SQLite would silently begin anew in it.
+func ensure(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if size := info.Size(); size > 0 && size < minFile {
+		return fmt.Errorf("%w: it has %d bytes", ErrDamaged, size)
+	}
+	return nil
+}
+
+// minFile is the smallest page of SQLite, in bytes.
+const minFile = 512
 
 func connect(path string, conns int) (*sql.DB, error) {
 	dsn := url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: "_txlock=immediate" +
