@@ -302,6 +302,7 @@ func (c *core) learnAll(now time.Time, conn *client.Conn, records []*rendezvous.
 func (c *core) disconnected(now time.Time, reason string) {
 	was := c.conn != nil
 	c.conn, c.reason = nil, reason
+	c.taken = nil
 	clear(c.submits)
 	c.engine.RelayDown(now)
 	if was {

@@ -11,6 +11,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/crypto/session"
@@ -63,6 +64,7 @@ type core struct {
 	online    map[delivery.Account]map[delivery.Device]bool
 	snapshot  map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
 	refs      *lru.Cache[delivery.MessageID, string]        // what the sender of a message wants echoed
+	greetings *rate.Limiter                                 // of unknown devices that open a link
 	strangers map[delivery.Account][]inbound                // what waits while the directory is asked about a name
 	policies  map[delivery.Account]delivery.Policy          // set by the person for this process
 	pings     map[[8]byte]chan<- delivery.NoticePong
@@ -89,7 +91,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
-		strangers: map[delivery.Account][]inbound{}, policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
+		strangers: map[delivery.Account][]inbound{}, greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
 	}
 	c.dialCtx, c.dialStop = context.WithCancel(context.Background())
 	return c, nil
@@ -234,16 +236,27 @@ func (c *core) settle(now time.Time) {
 		f(nil)
 	}
 	c.after = nil
-	if len(c.taken) > 0 && c.conn != nil {
-		_ = c.conn.Taken(c.taken...) // a connection that has ended delivers again, and we know the duplicates
-	}
-	c.taken = nil
+	c.acknowledge()
 	for _, s := range effects.Sends {
 		c.send(now, s)
 	}
 	for _, n := range effects.Notices {
 		c.tell(now, n, batch.Orders)
 	}
+}
+
+// acknowledge tells the rendezvous what it may forget. What finds no room waits for the next time; what a connection that has ended was
+// not told is delivered again, and known as a duplicate.
+func (c *core) acknowledge() {
+	if len(c.taken) == 0 || c.conn == nil {
+		c.taken = nil
+		return
+	}
+	if err := c.conn.Taken(c.taken...); errors.Is(err, client.ErrQueueFull) {
+		c.retry = true
+		return
+	}
+	c.taken = nil
 }
 
 // restart begins again from the disk after a failed commit: memory is ahead of it, and nothing of what was to be acknowledged may

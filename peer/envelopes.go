@@ -70,12 +70,8 @@ func (c *core) receive(in inbound) {
 		c.receiveInit(in, header)
 		return
 	}
-	r, known := c.receiver(header.Session)
+	r, _ := c.receiver(header.Session)
 	if r == nil {
-		if known {
-			c.discard(in, "session is closed")
-			return
-		}
 		c.askReset(in, header.Session)
 		return
 	}

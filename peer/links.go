@@ -25,6 +25,9 @@ const (
 	headStart = 80 * time.Millisecond
 	// talking is how long after the latest message a direct way is kept up or looked for.
 	talking = 10 * time.Minute
+	// Devices that are not known may greet us this often. Each costs a look-up, which anybody on the LAN can cause.
+	greetingsPerSecond = 5
+	greetingsBurst     = 50
 )
 
 // dialState is what is known about reaching a device directly. Owned by the core.
@@ -185,8 +188,12 @@ func (c *core) allowed(ctx context.Context, h link.Hello, id peer.ID) bool {
 		d := c.devices[h.Fingerprint]
 		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == id && d.Trust == history.Accepted
 	}
-	var known, ok bool
-	if err := c.do(ctx, func() { known, ok = match() }); err != nil || known {
+	var known, ok, ask bool
+	err := c.do(ctx, func() {
+		known, ok = match()
+		ask = !known && c.greetings.Allow()
+	})
+	if err != nil || !ask {
 		return ok
 	}
 	asked := make(chan struct{})

@@ -11,6 +11,9 @@ import (
 // maxPresent bounds how many accounts a rendezvous can make us remember as online.
 const maxPresent = 100_000
 
+// maxSnapshotEvents is how many users a first list of who is online may have for each of them to be told; of a longer one only contacts are.
+const maxSnapshotEvents = 256
+
 // presence takes in who came and went. A snapshot replaces what was known; only what differs is told.
 func (c *core) presence(now time.Time, p *rendezvous.Presence) {
 	if p.GetSnapshot() && c.snapshot == nil {
@@ -49,9 +52,14 @@ func (c *core) takeSnapshot(now time.Time) {
 			}
 		}
 	}
+	few := len(snapshot) <= maxSnapshotEvents
 	for name, devices := range snapshot {
 		for fp := range devices {
-			c.present(now, name, fp, true)
+			if few || c.contacts[name] != nil {
+				c.present(now, name, fp, true)
+			} else {
+				mark(c.online, name, fp, true)
+			}
 		}
 	}
 }

@@ -16,7 +16,7 @@ const (
 	openSessions  = 16                  // receiving chains kept for one device
 	seenFor       = 30 * 24 * time.Hour // how long a closed session's id is remembered; an Init is refused by its time long before
 	maxBlocked    = 1000                // envelopes kept for one device that waits to be accepted
-	sessionMaxAge = 7 * 24 * time.Hour  // an idle chain is closed then
+	sessionMaxAge = 15 * 24 * time.Hour // an idle chain is closed then: what waits in a mailbox, for 14 days at most, must still open
 )
 
 func (w *writer) session(x *Session) error {
@@ -55,7 +55,7 @@ func (s *Store) Session(ctx context.Context, id session.ID) (x Session, known bo
 	return x, true, nil
 }
 
-// Sweep closes chains that have been idle for a week and forgets closed sessions after a month.
+// Sweep closes chains that have been idle for fifteen days and forgets closed sessions after a month.
 func (s *Store) Sweep(ctx context.Context, now time.Time) error {
 	_, err := s.write.ExecContext(ctx, "UPDATE sessions SET sealed = NULL WHERE used < ?", now.Add(-sessionMaxAge).UnixMilli())
 	if err == nil {

@@ -103,3 +103,28 @@ func TestOwnDevicesShareWhatIsSent(t *testing.T) {
 		}
 	})
 }
+
+// TestKeyRotation: after a week a peer has a new encryption key, and both old and new contacts reach it.
+func TestKeyRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		alice.MustReach(alice.MustSend("bob", "before").ID, peer.StateDelivered)
+		bob.Stop()
+		alice.MustReach(alice.MustSend("bob", "sealed to the old key").ID, peer.StateStored)
+		alice.Stop()
+		time.Sleep(8 * 24 * time.Hour)
+		for _, n := range []*peertest.Node{bob, alice} {
+			if err := n.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alice.MustReach(alice.MustSend("bob", "sealed to the new key").ID, peer.StateDelivered)
+		carol := w.Peer("carol")
+		carol.MustReach(carol.MustSend("bob", "from a new contact").ID, peer.StateDelivered)
+		shown(t, "bob", bob, "before", "sealed to the old key", "sealed to the new key", "from a new contact")
+		if got := keyEvents(alice, "bob", peer.KeyDeviceAdded); len(got) != 0 {
+			t.Errorf("a rotated key was told as %+v: it is silent under the same identity", got)
+		}
+	})
+}
