@@ -1,0 +1,116 @@
+package prove_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestManyBehindOneAddress signs in more users at once from one address than libp2p's own limits admit, by a public address and then, with the
+// same homes, by a private one.
+func TestManyBehindOneAddress(t *testing.T) {
+	t.Parallel()
+	const users = 12
+	network := newNetwork(t)
+	lan, far, near := network.bridge(), network.space("rdv"), network.space("many")
+	// go-multiaddr counts 45/8 as public; these namespaces have no way out.
+	network.join(lan, far, "rdv", "45.0.0.10/24", "192.168.77.1/24")
+	network.join(lan, near, "many", "45.0.0.2/24", "192.168.77.2/24")
+	o := serve(t, far, "--listen", "/ip4/45.0.0.10/tcp/0", "--listen", "/ip4/192.168.77.1/tcp/0", "--no-mdns")
+
+	people := make([]*person, users)
+	for i := range people {
+		people[i] = newPerson(t, fmt.Sprintf("user%02d", i), o)
+		people[i].netns = near
+	}
+	for _, prefix := range []string{"/ip4/45.0.0.10/", "/ip4/192.168.77.1/"} {
+		address := ""
+		for _, a := range o.addrs {
+			if strings.HasPrefix(a, prefix) {
+				address = a
+			}
+		}
+		began := time.Now()
+		var all []*stream
+		for _, p := range people {
+			p.flags = []string{"--no-mdns", "--rendezvous", address}
+			all = append(all, p.open("bot"))
+		}
+		for _, s := range all {
+			if ready := s.await("ready", func(e event) bool { return e.Type == "ready" }); !ready.Rendezvous.Connected {
+				t.Errorf("%s is ready without the rendezvous", s.name)
+			}
+		}
+		took := time.Since(began)
+		active := o.active()
+		if len(active) != users {
+			t.Errorf("%s: %d are signed in, want %d", prefix, len(active), users)
+		}
+		for name, c := range active {
+			if !strings.HasPrefix(o.addrs[0], "/ip4/") || c.Transport != "tcp" {
+				t.Errorf("%s: %+v", name, c)
+			}
+		}
+		if refused := o.ask("status", "--json"); !strings.Contains(refused, `"refused":{}`) {
+			t.Errorf("%s: somebody was refused: %s", prefix, refused)
+		}
+		t.Logf("%s: %d users behind one address were signed in %v after their programs had started", prefix, users, took.Round(time.Millisecond))
+		for _, s := range all {
+			s.kill()
+		}
+		eventually(t, "nobody is online", func() bool { return len(o.active()) == 0 })
+	}
+}
+
+// TestNothingToConfigure has people on a LAN find the rendezvous, which nobody has told them of, and talk.
+func TestNothingToConfigure(t *testing.T) {
+	t.Parallel()
+	network := newNetwork(t)
+	lan := network.bridge()
+	var spaces []string
+	for i, name := range []string{"rdv", "alice", "bob", "carol"} {
+		space := network.space(name)
+		network.join(lan, space, name, fmt.Sprintf("192.168.78.%d/24", i+1)) // and no route to anywhere else
+		spaces = append(spaces, space)
+	}
+	person := func(user, space string) *person {
+		p := newPerson(t, user, &operator{addrs: []string{""}, netns: space})
+		p.flags = nil
+		return p
+	}
+	lonely := person("lonely", spaces[3])
+	r := lonely.must(20, "bot", "--user", "lonely")
+	if !strings.Contains(r.errors, "byway: error: ") || !strings.Contains(r.errors, "byway: hint: ") {
+		t.Errorf("no rendezvous: %s", r.errors)
+	}
+	t.Logf("no rendezvous: exit code 20 after %v", r.took.Round(time.Millisecond))
+	if r.took > 10*time.Second {
+		t.Errorf("no rendezvous: told only after %v", r.took)
+	}
+
+	o := serve(t, spaces[0])
+	alice, bob := person("alice", spaces[1]), person("bob", spaces[2])
+	began := time.Now()
+	a := alice.bot()
+	t.Logf("found and registered %v after the program had started", time.Since(began).Round(time.Millisecond))
+	listener := bob.open("listen")
+	listener.await("ready", func(e event) bool { return e.Type == "ready" })
+	if active := o.active(); len(active) != 2 {
+		t.Errorf("%d are signed in, want 2", len(active))
+	}
+	a.send("1", "bob", "hello on the LAN", "direct")
+	if e := listener.message("alice", "hello on the LAN"); e.Way != "lan" {
+		t.Errorf("it came by %s, want lan", e.Way)
+	}
+	if e := a.state("1", "delivered"); e.Way != "lan" || e.MS == nil {
+		t.Errorf("delivered: %+v, want way lan and the milliseconds", e)
+	}
+	a.send("2", "bob", "again, by whatever is best", "auto")
+	if e := listener.message("alice", "again, by whatever is best"); e.Way != "lan" {
+		t.Errorf("it came by %s, want lan", e.Way)
+	}
+	if code := listener.stop(); code != 130 && code != 0 {
+		t.Errorf("listen: exit code %d", code)
+	}
+}

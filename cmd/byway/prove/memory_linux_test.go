@@ -1,0 +1,72 @@
+package prove_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// scanMemory searches everything that a process can write to, and what it has mapped without a file, for each needle. It stops at nothing
+// that the process does meanwhile; what moves during the search may be missed or met twice.
+func scanMemory(t testing.TB, pid int, found func(haystack []byte)) (scanned int) {
+	t.Helper()
+	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer maps.Close()
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Skipf("skipped: the memory of a process cannot be read here: %v", err)
+	}
+	defer memory.Close()
+	buffer := make([]byte, 4<<20)
+	lines := bufio.NewScanner(maps)
+	for lines.Scan() {
+		var from, to uint64
+		var mode string
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		if !strings.HasPrefix(mode, "rw") {
+			continue
+		}
+		const overlap = 4096
+		for at := from; at < to; {
+			part := buffer[:min(uint64(len(buffer)), to-at)]
+			n, err := memory.ReadAt(part, int64(at))
+			if n == 0 || err != nil && err != io.EOF && n < len(part) {
+				break // given back meanwhile
+			}
+			found(part[:n])
+			scanned += n
+			if at+uint64(n) >= to || n <= overlap {
+				break
+			}
+			at += uint64(n) - overlap
+		}
+	}
+	return scanned
+}
+
+// inMemory returns how often each stands in the memory of a process: 0 is left out.
+func (n needles) inMemory(t testing.TB, p *process) map[string]int {
+	t.Helper()
+	hits := map[string]int{}
+	scanned := scanMemory(t, p.cmd.Process.Pid, func(part []byte) {
+		for name, needle := range n {
+			if c := bytes.Count(part, needle); c > 0 {
+				hits[name] += c
+			}
+		}
+	})
+	if scanned < 1<<20 {
+		t.Errorf("%s: only %d bytes of memory were searched", p.name, scanned)
+	}
+	t.Logf("%s: %d MiB of memory searched", p.name, scanned>>20)
+	return hits
+}

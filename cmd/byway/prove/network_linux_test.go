@@ -1,0 +1,94 @@
+package prove_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// network makes network namespaces of the test's own and removes them at its end.
+type network struct {
+	t      testing.TB
+	prefix string
+}
+
+// newNetwork skips the test where no namespace can be made.
+func newNetwork(t testing.TB) *network {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: network namespaces need root")
+	}
+	n := &network{t: t, prefix: fmt.Sprintf("bw-%06x-", rand.IntN(1<<24))}
+	probe := n.prefix + "probe"
+	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
+		t.Skipf("skipped: no network namespace can be made here: %v %s", err, out)
+	}
+	n.ip("netns", "del", probe)
+	return n
+}
+
+// ip runs the ip command.
+func (n *network) ip(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		n.t.Fatalf("ip %v: %v\n%s", args, err, out)
+	}
+}
+
+// space makes a namespace that has nothing but loopback. What runs in it must be started after it, so that it ends before.
+func (n *network) space(name string) string {
+	n.t.Helper()
+	full := n.prefix + name
+	n.ip("netns", "add", full)
+	n.t.Cleanup(func() { n.ip("netns", "del", full) })
+	n.ip("-n", full, "link", "set", "lo", "up")
+	return full
+}
+
+// join puts a namespace on the bridge br0 of another one, with these addresses.
+func (n *network) join(bridge, space, port string, addresses ...string) {
+	n.t.Helper()
+	n.ip("link", "add", port, "netns", bridge, "type", "veth", "peer", "name", "eth0", "netns", space)
+	n.ip("-n", bridge, "link", "set", port, "master", "br0", "up")
+	for _, a := range addresses {
+		n.ip("-n", space, "addr", "add", a, "dev", "eth0")
+	}
+	n.ip("-n", space, "link", "set", "eth0", "up")
+}
+
+// bridge makes a namespace that is nothing but a switch.
+func (n *network) bridge() string {
+	n.t.Helper()
+	full := n.space("lan")
+	n.ip("-n", full, "link", "add", "br0", "type", "bridge")
+	n.ip("-n", full, "link", "set", "br0", "up")
+	return full
+}
+
+// inside calls f on a thread that is in a namespace. What f opens stays there; what it starts on other goroutines is not there.
+func inside(t testing.TB, netns string, f func() error) {
+	t.Helper()
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		failed <- func() error {
+			space, err := os.Open("/run/netns/" + netns)
+			if err != nil {
+				return err
+			}
+			defer space.Close()
+			if err := unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter %s: %w", netns, err)
+			}
+			return f()
+		}()
+	}()
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,259 @@
+package prove_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// secrets is one world in which every secret is known to the test and everything is looked at.
+type secrets struct {
+	o            *operator
+	a, b         *stream
+	alice, bob   *person
+	watch        *process
+	wire         *capture
+	bodies, keys needles
+	passwords    needles
+	public       needles // the control: what must be found
+	metrics      string
+}
+
+// TestSecrecy searches everything that the rendezvous has, says and holds, and the wire, for bodies, passwords and private keys.
+func TestSecrecy(t *testing.T) {
+	t.Parallel()
+	s := whisper(t)
+	s.onDisk(t)
+	s.inWords(t)
+	s.inProcesses(t)
+	s.inMemory(t)
+
+	s.b = s.bob.bot() // what waits in the mailbox arrives
+	s.b.await("the mailbox", func(e event) bool { return e.Type == "message" && e.Way == "mailbox" })
+	s.a.state("mailbox", "delivered")
+	s.onDisk(t)
+	s.inMemory(t)
+	s.a.kill()
+	s.b.kill()
+	s.onWire(t)
+	if err := s.o.cmd.Process.Signal(syscall.SIGQUIT); err != nil { // the runtime dumps every goroutine
+		t.Fatal(err)
+	}
+	<-s.o.ended
+	if !strings.Contains(s.o.stderr(), "goroutine ") {
+		t.Error("SIGQUIT brought no dump")
+	}
+	s.inWords(t)
+	s.onDisk(t)
+}
+
+// whisper has everything happen that carries a secret: registration, a wrong password, a second device, and messages by each way.
+func whisper(t *testing.T) *secrets {
+	t.Helper()
+	network := newNetwork(t)
+	space := network.space("one")
+	s := &secrets{wire: listenTo(t, space)}
+	s.o = serve(t, space, append(loopback, "--metrics", "127.0.0.1:0")...)
+	s.watch = start(t, launch{name: "watch", netns: space, args: []string{"rendezvous", "watch", "--json", "--bytes", "--data", s.o.data}})
+	debug := []string{"--log-level", "debug"}
+	s.alice, s.bob = newPerson(t, "alicecanary", s.o, debug...), newPerson(t, "bobcanary", s.o, debug...)
+	s.public = needles{"the user name alice": []byte("alicecanary"), "the user name bob": []byte("bobcanary")}
+	for _, p := range []*person{s.alice, s.bob} {
+		p.setPassword(canary("password"))
+		s.passwords = merged(s.passwords, spelled(p.user+"'s password", p.password))
+	}
+	s.a, s.b = s.alice.bot(), s.bob.bot()
+	s.keys = merged(keysOf(t, s.alice), keysOf(t, s.bob))
+
+	guess := newPerson(t, "alicecanary", s.o, debug...)
+	guess.setPassword(canary("wrong"))
+	s.passwords = merged(s.passwords, spelled("the wrong password", guess.password))
+	guess.must(7, "login", "--user", "alicecanary")
+	second := newPerson(t, "bobcanary", s.o, debug...)
+	second.setPassword(s.bob.password)
+	second.must(0, "login", "--user", "bobcanary")
+	s.keys = merged(s.keys, keysOf(t, second))
+	s.a.command(map[string]any{"id": "v", "cmd": "verify", "to": "bobcanary", "accept": true})
+
+	body := func(way string) string {
+		text := canary("body-" + way)
+		s.bodies = merged(s.bodies, spelled("the message by "+way, text))
+		return text
+	}
+	exchange(t, s.a, s.b, "relay", body("relay"), "relay", "relay")
+	exchange(t, s.b, s.a, "lan", body("lan"), "direct", "lan")
+	s.b.kill()
+	s.a.presence("bobcanary", false)
+	s.a.send("mailbox", "bobcanary", body("mailbox"), "auto")
+	s.a.state("mailbox", "stored")
+	s.metrics = fetchMetrics(t, s.o)
+	return s
+}
+
+// fetchMetrics gets the metrics of a rendezvous, with a header that the capture must show.
+func fetchMetrics(t *testing.T, o *operator) (page string) {
+	t.Helper()
+	var told struct {
+		Metrics string `json:"metrics"`
+	}
+	ready, err := os.ReadFile(filepath.Join(filepath.Dir(o.data), "ready"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(ready, &told); err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(told.Metrics, "://")
+	address, _, _ = strings.Cut(address, "/")
+	if address == "" {
+		address = told.Metrics
+	}
+	inside(t, o.netns, func() error {
+		c, err := net.Dial("tcp4", address)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(c, "GET /metrics HTTP/1.0\r\nUser-Agent: control-in-the-clear\r\n\r\n"); err != nil {
+			return err
+		}
+		b, err := io.ReadAll(bufio.NewReader(c))
+		page = string(b)
+		return err
+	})
+	return page
+}
+
+// none fails for each hit.
+func none(t *testing.T, where string, hits []string) {
+	t.Helper()
+	for _, hit := range hits {
+		t.Errorf("%s: %s", where, hit)
+	}
+}
+
+// all fails where something public is not found: then the search itself is at fault.
+func (s *secrets) all(t *testing.T, where string, hits int) {
+	t.Helper()
+	if hits < len(s.public) {
+		t.Errorf("%s: the control found %d of %d: the search does not work", where, hits, len(s.public))
+	}
+}
+
+func (s *secrets) secret() needles { return merged(s.bodies, s.passwords, s.keys) }
+
+// onDisk looks at the data directory of the rendezvous and at the peers' homes.
+func (s *secrets) onDisk(t *testing.T) {
+	t.Helper()
+	none(t, "data directory", s.secret().inFiles(t, s.o.data))
+	s.all(t, "data directory", len(s.public.inFiles(t, s.o.data)))
+	for _, p := range []*person{s.alice, s.bob} {
+		none(t, p.user+"'s home", s.secret().inFiles(t, p.home))
+	}
+}
+
+// inWords looks at all that was logged at debug level and shown to the operator.
+func (s *secrets) inWords(t *testing.T) {
+	t.Helper()
+	log := []byte(s.o.stderr())
+	none(t, "log", s.secret().in(log))
+	s.all(t, "log", len(s.public.in(log)))
+	peers := s.a.stderr() + s.b.stderr()
+	none(t, "the peers' logs", s.secret().in([]byte(peers)))
+	if !strings.Contains(peers, `"level":"DEBUG"`) {
+		t.Error("the peers have logged nothing")
+	}
+	none(t, "metrics", s.secret().in([]byte(s.metrics)))
+	if !strings.Contains(s.metrics, "# HELP") {
+		t.Errorf("no metrics:\n%s", s.metrics)
+	}
+	eventually(t, "the operator sees both messages pass", func() bool {
+		return strings.Contains(s.watch.stdout(), `"live"`) && strings.Contains(s.watch.stdout(), `"stored"`)
+	})
+	seen := []byte(s.watch.stdout())
+	none(t, "watch", s.secret().in(seen))
+	s.all(t, "watch", len(s.public.in(seen)))
+}
+
+// inProcesses looks at the arguments and environments of every process.
+func (s *secrets) inProcesses(t *testing.T) {
+	t.Helper()
+	var all []byte
+	for _, p := range []*process{s.o.process, s.a.process, s.watch} {
+		for _, file := range []string{"cmdline", "environ"} {
+			content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
+			if err != nil || len(content) == 0 {
+				t.Errorf("%s of %s: %d bytes, %v", file, p.name, len(content), err)
+			}
+			all = append(all, content...)
+		}
+	}
+	none(t, "arguments and environments", s.secret().in(all))
+	if len(s.public.in(all)) == 0 {
+		t.Error("arguments: the control found nothing")
+	}
+}
+
+// inMemory looks at the memory of the rendezvous while it runs. A password passes through it, because it is hashed there; nothing can
+// be promised of copies that the garbage collector has not yet overwritten, so those are told and not judged.
+func (s *secrets) inMemory(t *testing.T) {
+	t.Helper()
+	hits := merged(s.secret(), s.public).inMemory(t, s.o.process)
+	for name := range merged(s.bodies, s.keys) {
+		if hits[name] > 0 {
+			t.Errorf("memory of the rendezvous: %d times %s", hits[name], name)
+		}
+	}
+	for name := range s.public {
+		if hits[name] == 0 {
+			t.Errorf("memory of the rendezvous: the control did not find %s: the search does not work", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.passwords)) {
+		if hits[name] > 0 {
+			t.Logf("memory of the rendezvous: %d copies of %s that are not yet overwritten", hits[name], name)
+		}
+	}
+	// The same search finds the keys where they must be: with their owner.
+	own := s.keys.inMemory(t, s.a.process)
+	primes := 0
+	for name := range own {
+		if strings.HasPrefix(name, s.alice.user+"'s") {
+			primes++
+		} else {
+			t.Errorf("memory of alice's program: %s", name)
+		}
+	}
+	if primes < 6 {
+		t.Errorf("memory of alice's program: the control found %d forms of her keys: the search does not work", primes)
+	}
+}
+
+// onWire looks at every byte that passed loopback.
+func (s *secrets) onWire(t *testing.T) {
+	t.Helper()
+	s.wire.stop()
+	controls := needles{"the metrics request": []byte("control-in-the-clear"), "libp2p's greeting": []byte("/multistream/1.0.0"), "Noise": []byte("/noise")}
+	found := map[string]bool{}
+	for _, flow := range s.wire.flows {
+		none(t, "capture", merged(s.secret(), s.public).in(flow))
+		for _, name := range controls.in(flow) {
+			found[name] = true
+		}
+	}
+	if !found["the metrics request"] || !found["libp2p's greeting"] {
+		t.Errorf("capture: the control found only %v: the search does not work", found)
+	}
+	t.Logf("capture: %d bytes in %d directions of connections; in the clear: %v", s.wire.bytes, len(s.wire.flows), slices.Sorted(maps.Keys(found)))
+}

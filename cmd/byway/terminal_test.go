@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/term"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// screen is what a person at a pseudo-terminal sees, and types.
+type screen struct {
+	t    *testing.T
+	pty  *os.File
+	tty  *os.File
+	done chan struct{}
+
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{}
+}
+
+func newScreen(t *testing.T) *screen {
+	t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Skipf("no pseudo-terminal: %v", err)
+	}
+	if err := pty.Setsize(master, &pty.Winsize{Rows: 24, Cols: 100}); err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{t: t, pty: master, tty: slave, done: make(chan struct{}), changed: make(chan struct{}, 1)}
+	go func() {
+		defer close(s.done)
+		buf := make([]byte, 4096)
+		for {
+			n, err := master.Read(buf)
+			s.mu.Lock()
+			s.text.Write(buf[:n])
+			s.mu.Unlock()
+			select {
+			case s.changed <- struct{}{}:
+			default:
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_, _ = io.WriteString(master, "\r\n") // wakes who still reads a line: closing alone does not
+		_ = slave.Close()
+		<-s.done
+		_ = master.Close()
+	})
+	return s
+}
+
+// shows waits until the screen has held text.
+func (s *screen) shows(text string) {
+	s.t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		s.mu.Lock()
+		got := s.text.String()
+		s.mu.Unlock()
+		if strings.Contains(got, text) {
+			return
+		}
+		select {
+		case <-s.changed:
+		case <-limit:
+			s.t.Fatalf("no %q on the screen:\n%q", text, got)
+		}
+	}
+}
+
+func (s *screen) types(text string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.pty, text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// silent waits until the terminal has stopped to echo, which is just after the prompt.
+func (s *screen) silent(echoing *term.State) {
+	s.t.Helper()
+	for {
+		now, err := term.GetState(int(s.tty.Fd()))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if !reflect.DeepEqual(now, echoing) {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func (s *screen) program(home string) program {
+	return program{stdin: s.tty, stdout: s.tty, stderr: s.tty, getenv: func(name string) string {
+		return map[string]string{"BYWAY_HOME": home, "LANG": "C.UTF-8", "TERM": "xterm"}[name]
+	}}
+}
+
+func TestChatOnATerminal(t *testing.T) {
+	for _, tc := range []struct {
+		name, leave string
+		code        int
+	}{{"Ctrl-D", "\x04", 0}, {"Ctrl-C", "\x03", 130}, {"q!", "q!\r", 0}} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := startFake(t)
+			s := newScreen(t)
+			p := s.program(f.home)
+			ended := make(chan int)
+			go func() { ended <- p.Run(t.Context(), nil) }()
+			s.shows("you are alice")
+			s.shows("> ")
+			s.types("bob: ty")
+			f.events <- incoming("a", "in between\x1b[2J")
+			s.shows("bob (lan 2 ms): in between␛[2J")
+			s.types("ped\r")
+			s.shows("✓✓ delivered lan 2.1 ms to bob")
+			s.types(tc.leave)
+			if code := <-ended; code != tc.code {
+				t.Errorf("got exit %d, want %d", code, tc.code)
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if len(f.sent) != 1 || f.sent[0] != "typed" {
+				t.Errorf("sent %q, want the line that was not torn", f.sent)
+			}
+		})
+	}
+}
+
+func TestPasswordIsNotEchoed(t *testing.T) {
+	s := newScreen(t)
+	p := s.program(t.TempDir())
+	type result struct {
+		secret []byte
+		err    error
+	}
+	got := make(chan result)
+	go func() {
+		secret, err := p.password(true)(t.Context(), peer.PasswordSignIn, "ali\x1bce")
+		got <- result{secret, err}
+	}()
+	echoing, err := term.GetState(int(s.tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, prompt := range []string{"Password for ali␛ce: ", "The same again: "} {
+		s.shows(prompt)
+		s.silent(echoing)
+		s.types("open sesame open\r")
+	}
+	if r := <-got; string(r.secret) != "open sesame open" || r.err != nil {
+		t.Errorf("got %q, %v", r.secret, r.err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if strings.Contains(s.text.String(), "sesame") {
+		t.Error("the password is on the screen")
+	}
+}
+
+func TestNameIsAsked(t *testing.T) {
+	s := newScreen(t)
+	p := s.program(t.TempDir())
+	got := make(chan string)
+	go func() {
+		name, err := p.newName()
+		if err != nil {
+			t.Error(err)
+		}
+		got <- name
+	}()
+	s.shows("Choose a name [")
+	s.types("carol\r")
+	if name := <-got; name != "carol" {
+		t.Errorf("got %q", name)
+	}
+}
+
+func TestVerifyShowsAQRCode(t *testing.T) {
+	s := newScreen(t)
+	p := s.program(filepath.Join(t.TempDir(), "none"))
+	v := peer.Verification{User: "bob", SafetyNumber: strings.TrimSpace(strings.Repeat("12345 ", 12)), Key: peer.KeyPinned}
+	if text := p.verification(&v); !strings.Contains(text, "█▀") || !strings.HasPrefix(text, "12345 12345") {
+		t.Errorf("got %q", text)
+	}
+}
