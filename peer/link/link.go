@@ -69,7 +69,8 @@ type Link struct {
 }
 
 // Dial says Hello on a stream that the caller has opened and waits for the answer. On success it starts the link's two goroutines, which
-// Close stops; receive is called with each envelope, in order, and holds the stream back while it runs. On failure the stream is reset.
+// Close stops; receive is called with each envelope, in order, and holds the stream back while it runs: for longer than two heartbeats
+// ends the link. On failure the stream is reset.
 func Dial(ctx context.Context, s network.Stream, self Hello, receive func(*Link, []byte)) (*Link, error) {
 	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
 		if err := writeFrame(s, self.frame()); err != nil {
@@ -261,16 +262,23 @@ func (l *Link) flush() error {
 	batch := l.queue
 	l.queue, l.queued = nil, 0
 	l.mu.Unlock()
-	if err := l.stream.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return err
-	}
-	buffers := bufio.NewWriterSize(l.stream, 64<<10)
+	buffers := bufio.NewWriterSize(pacedWriter{l.stream}, 64<<10)
 	for _, frame := range batch {
 		if _, err := buffers.Write(frame); err != nil {
 			return err
 		}
 	}
 	return buffers.Flush()
+}
+
+// pacedWriter gives each write its own deadline: a slow way may take long for a full queue, as long as it moves.
+type pacedWriter struct{ stream network.Stream }
+
+func (w pacedWriter) Write(b []byte) (int, error) {
+	if err := w.stream.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return 0, err
+	}
+	return w.stream.Write(b)
 }
 
 func writeFrame(w io.Writer, frame []byte) error {
