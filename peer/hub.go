@@ -118,6 +118,14 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 
 func (s *Subscription) wait(ctx context.Context) (Event, error) {
 	for {
+		select { // also while there is always something to yield
+		case <-s.done:
+			return Event{}, errSubscriptionEnd
+		default:
+		}
+		if err := ctx.Err(); err != nil {
+			return Event{}, err
+		}
 		e, ok, changed, err := s.take(ctx)
 		if err != nil || ok {
 			return e, err
