@@ -2,22 +2,14 @@ package peer
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/record"
-	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/lan"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
@@ -172,93 +164,6 @@ func (p *Peer) prepare(ctx context.Context, conn *client.Conn) error {
 	return nil
 }
 
-// keepPublished renews what is published when this device's addresses change, and looks every hour whether the encryption key is due for rotation.
-func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
-	moved, err := p.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated), eventbus.BufSize(16))
-	if err != nil {
-		return fmt.Errorf("watch own addresses: %w", err)
-	}
-	defer moved.Close()
-	hourly := time.NewTicker(time.Hour)
-	defer hourly.Stop()
-	for {
-		select {
-		case <-conn.Done():
-			return nil
-		case <-moved.Out():
-		case <-hourly.C:
-		}
-		if err := p.publish(ctx, conn); err != nil {
-			return err
-		}
-	}
-}
-
-// publish brings the directory up to date: where this device is, and a bundle of its newest key where the directory has an older one.
-func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
-	where := &rendezvous.Publish{HideAddresses: p.cfg.Private}
-	if !p.cfg.Private {
-		rec, err := p.peerRecord(isLoopback(conn.Remote()))
-		if err != nil {
-			return err
-		}
-		where.PeerRecord = rec
-	}
-	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
-		return fmt.Errorf("publish addresses: %w", err)
-	}
-	if err := p.rotate(ctx); err != nil {
-		p.log.Error("encryption key is not rotated", slog.Any("error", err))
-	}
-	var bundle []byte
-	var bundleErr error
-	if err := p.core.do(ctx, func() {
-		if !p.core.published() {
-			bundle, bundleErr = p.bundle()
-		}
-	}); err != nil || bundleErr != nil || bundle == nil {
-		return errors.Join(err, bundleErr)
-	}
-	if err := conn.Publish(ctx, &rendezvous.Publish{Bundle: bundle}); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
-		return fmt.Errorf("publish keys: %w", err)
-	}
-	return nil
-}
-
-// published reports whether the directory is known to have our newest key.
-func (c *core) published() bool {
-	own := c.devices[c.self.Fingerprint]
-	return own != nil && own.bundle != nil && own.bundle.Key.ID() == c.keys.Encryption[0].Public().ID()
-}
-
-// peerRecord signs the addresses at which this peer can be dialled. Loopback ones are told only to a rendezvous on this machine.
-func (p *Peer) peerRecord(local bool) ([]byte, error) {
-	var addrs []ma.Multiaddr
-	for _, a := range p.host.Addrs() {
-		if dialable(a) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
-			addrs = append(addrs, a)
-		}
-	}
-	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: p.host.ID(), Addrs: addrs})
-	key, err := hostKey(p.keys.Host)
-	if err != nil {
-		return nil, err
-	}
-	envelope, err := record.Seal(rec, key)
-	if err != nil {
-		return nil, fmt.Errorf("sign peer record: %w", err)
-	}
-	return envelope.Marshal()
-}
-
-func hostKey(k ed25519.PrivateKey) (crypto.PrivKey, error) {
-	key, err := crypto.UnmarshalEd25519PrivateKey(k)
-	if err != nil {
-		return nil, fmt.Errorf("read host key: %w", err)
-	}
-	return key, nil
-}
-
 // reasonOf is the stable code for why the rendezvous is not connected.
 func reasonOf(err error) string {
 	switch {
@@ -283,21 +188,6 @@ func (c *core) connected(now time.Time, conn *client.Conn) {
 	c.engine.RelayUp(now)
 }
 
-// learnAll takes in the records that a connection has brought, unless it is not the one in use any more.
-func (c *core) learnAll(now time.Time, conn *client.Conn, records []*rendezvous.Record) {
-	if c.conn != conn {
-		return
-	}
-	for _, rec := range records {
-		if rec.GetUnknown() {
-			continue
-		}
-		if err := c.learn(now, rec); err != nil {
-			c.log.Warn("directory record refused", slog.Any("error", err))
-		}
-	}
-}
-
 // disconnected is told each time that there is no connection, also after an attempt that has failed.
 func (c *core) disconnected(now time.Time, reason string) {
 	was := c.conn != nil
@@ -313,98 +203,4 @@ func (c *core) disconnected(now time.Time, reason string) {
 
 func (c *core) tellRendezvous(connected bool, reason string) {
 	c.hub.publish(Event{Type: EventRendezvous, Connected: &connected, Reason: reason})
-}
-
-// names returns whom to ask the directory about after connecting: ourselves and everybody we know.
-func (c *core) names() []string {
-	names := []string{c.self.Name}
-	for name := range c.contacts {
-		if string(name) != c.self.Name {
-			names = append(names, string(name))
-		}
-	}
-	return names
-}
-
-// push handles what the rendezvous sends of its own accord. What an older connection still brings is of no use any more.
-func (c *core) push(now time.Time, conn *client.Conn, f *rendezvous.Frame) {
-	if c.conn != conn {
-		return
-	}
-	switch {
-	case f.GetDeliver() != nil:
-		c.delivered(f.GetDeliver())
-	case f.GetOutcome() != nil:
-		c.outcome(now, f.GetId(), f.GetOutcome())
-	case f.GetPresence() != nil:
-		c.presence(now, f.GetPresence())
-	}
-}
-
-func (c *core) delivered(d *rendezvous.Deliver) {
-	id, conn := d.GetId(), c.conn
-	in := inbound{name: delivery.Account(d.GetUsername()), way: WayRelay, envelope: d.GetEnvelope()}
-	in.taken = func() {
-		if c.conn == conn {
-			c.taken = append(c.taken, id)
-		}
-	}
-	if d.GetStored() {
-		in.way = WayMailbox
-	}
-	if copy(in.device[:], d.GetDevice()) != len(in.device) {
-		c.discard(in, "sender's fingerprint is malformed")
-		return
-	}
-	c.receive(in)
-}
-
-func (c *core) outcome(now time.Time, id uint64, o *rendezvous.Outcome) {
-	s, ok := c.submits[id]
-	if !ok {
-		return
-	}
-	delete(c.submits, id)
-	if s.N == 0 {
-		return
-	}
-	switch o.GetState() {
-	case rendezvous.Outcome_STORED:
-		c.engine.Stored(now, s.To, s.Device, s.N)
-	case rendezvous.Outcome_REFUSED:
-		wait := time.Duration(min(o.GetRetryAfterMs(), uint64(time.Hour.Milliseconds()))) * time.Millisecond
-		c.engine.Refused(now, s.To, s.Device, s.N, o.GetCode(), wait)
-	default: // taken: the device's own acknowledgement says more
-	}
-}
-
-// ask looks a name up beside the core and calls then in the core, whatever came of it.
-func (c *core) ask(name string, then func()) {
-	conn := c.conn
-	parsed, err := rendezvous.ParseUsername(name)
-	if conn == nil || err != nil || string(parsed) != name {
-		then()
-		return
-	}
-	c.spawn(func() {
-		ctx, cancel := context.WithTimeout(c.dialCtx, lookupWait)
-		defer cancel()
-		records, err := conn.Lookup(ctx, name)
-		if err != nil {
-			c.log.Info("look-up failed", slog.Any("error", err))
-		}
-		c.post(func() {
-			c.learnAll(time.Now(), conn, records)
-			then()
-		})
-	})
-}
-
-// refresh asks the directory about a contact again, once at a time.
-func (c *core) refresh(ct *contact) {
-	if ct.asking {
-		return
-	}
-	ct.asking = true
-	c.ask(string(ct.Name), func() { ct.asking = false })
 }

@@ -1,0 +1,83 @@
+package peer
+
+import (
+	"context"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+)
+
+// History returns messages of the local history, oldest first.
+func (p *Peer) History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, error) {
+	if err := p.up(); err != nil {
+		return nil, err
+	}
+	if q.Limit <= 0 {
+		q.Limit = 100
+	}
+	query := history.Query{Search: q.Search, Limit: min(q.Limit, 10_000)}
+	if q.User != "" {
+		name, err := parseUser(q.User)
+		if err != nil {
+			return nil, err
+		}
+		query.Peer = delivery.Account(name)
+	}
+	entries, err := p.core.store.Find(ctx, query)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	out := make([]HistoryEntry, len(entries))
+	for i, e := range entries {
+		out[i] = p.entry(e)
+	}
+	return out, nil
+}
+
+func (p *Peer) entry(e history.Entry) HistoryEntry {
+	out := HistoryEntry{ID: e.ID.String(), N: e.N, Body: e.Body, Sent: e.Sent, Way: e.Progress.Way}
+	if e.Own {
+		r := receiptOf(e)
+		out.From, out.To, out.Device = string(p.user), string(e.Peer), p.core.self.Fingerprint.Device()
+		out.State, out.MS, out.Reason = r.State, &r.MS, r.Reason
+		return out
+	}
+	out.From, out.To, out.Device = string(e.From), string(e.CopyOf), e.Device.Device()
+	received := e.Received
+	out.Received = &received
+	return out
+}
+
+// Shown records that a face has shown messages to a person: they are not replayed to later faces.
+func (p *Peer) Shown(ctx context.Context, ids ...string) error {
+	if err := p.up(); err != nil {
+		return err
+	}
+	keys := make([]delivery.MessageID, 0, len(ids))
+	for _, id := range ids {
+		key, err := delivery.ParseMessageID(id)
+		if err != nil {
+			return &Error{Code: CodeUsage, Message: "that is not the id of a message", Err: err}
+		}
+		keys = append(keys, key)
+	}
+	if err := p.core.store.MarkShown(ctx, keys); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// Read tells a user that everything received from them so far has been read.
+func (p *Peer) Read(ctx context.Context, user string) error {
+	if err := p.up(); err != nil {
+		return err
+	}
+	name, err := parseUser(user)
+	if err != nil {
+		return err
+	}
+	if err := p.contact(ctx, name); err != nil {
+		return err
+	}
+	return p.core.do(ctx, func() { p.core.engine.Seen(delivery.Account(name)) })
+}

@@ -1,0 +1,108 @@
+package peer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/record"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/client"
+)
+
+// keepPublished renews what is published when this device's addresses change, and looks every hour whether the encryption key is due for rotation.
+func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
+	moved, err := p.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated), eventbus.BufSize(16))
+	if err != nil {
+		return fmt.Errorf("watch own addresses: %w", err)
+	}
+	defer moved.Close()
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	for {
+		select {
+		case <-conn.Done():
+			return nil
+		case <-moved.Out():
+		case <-hourly.C:
+		}
+		if err := p.publish(ctx, conn); err != nil {
+			return err
+		}
+	}
+}
+
+// publish brings the directory up to date: where this device is, and a bundle of its newest key where the directory has an older one.
+func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
+	where := &rendezvous.Publish{HideAddresses: p.cfg.Private}
+	if !p.cfg.Private {
+		rec, err := p.peerRecord(isLoopback(conn.Remote()))
+		if err != nil {
+			return err
+		}
+		where.PeerRecord = rec
+	}
+	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+		return fmt.Errorf("publish addresses: %w", err)
+	}
+	if err := p.rotate(ctx); err != nil {
+		p.log.Error("encryption key is not rotated", slog.Any("error", err))
+	}
+	var bundle []byte
+	var bundleErr error
+	if err := p.core.do(ctx, func() {
+		if !p.core.published() {
+			bundle, bundleErr = p.bundle()
+		}
+	}); err != nil || bundleErr != nil || bundle == nil {
+		return errors.Join(err, bundleErr)
+	}
+	if err := conn.Publish(ctx, &rendezvous.Publish{Bundle: bundle}); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+		return fmt.Errorf("publish keys: %w", err)
+	}
+	return nil
+}
+
+// published reports whether the directory is known to have our newest key.
+func (c *core) published() bool {
+	own := c.devices[c.self.Fingerprint]
+	return own != nil && own.bundle != nil && own.bundle.Key.ID() == c.keys.Encryption[0].Public().ID()
+}
+
+// peerRecord signs the addresses at which this peer can be dialled. Loopback ones are told only to a rendezvous on this machine.
+func (p *Peer) peerRecord(local bool) ([]byte, error) {
+	var addrs []ma.Multiaddr
+	for _, a := range p.host.Addrs() {
+		if dialable(a) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
+			addrs = append(addrs, a)
+		}
+	}
+	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: p.host.ID(), Addrs: addrs})
+	key, err := hostKey(p.keys.Host)
+	if err != nil {
+		return nil, err
+	}
+	envelope, err := record.Seal(rec, key)
+	if err != nil {
+		return nil, fmt.Errorf("sign peer record: %w", err)
+	}
+	return envelope.Marshal()
+}
+
+func hostKey(k ed25519.PrivateKey) (crypto.PrivKey, error) {
+	key, err := crypto.UnmarshalEd25519PrivateKey(k)
+	if err != nil {
+		return nil, fmt.Errorf("read host key: %w", err)
+	}
+	return key, nil
+}

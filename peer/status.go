@@ -1,0 +1,29 @@
+package peer
+
+import (
+	"context"
+)
+
+// Status describes this peer.
+func (p *Peer) Status(ctx context.Context) (Status, error) {
+	if err := p.up(); err != nil {
+		return Status{}, err
+	}
+	return p.status(ctx)
+}
+
+func (p *Peer) status(ctx context.Context) (Status, error) {
+	c := p.core
+	out := Status{
+		User: string(p.user), Device: c.self.Fingerprint.Device(), PeerID: c.peerID.String(), Fingerprint: c.self.Fingerprint.String(),
+		Rendezvous: Rendezvous{PeerID: p.address.ID.String()}, Version: p.cfg.Version, Started: p.started.UTC(), Addrs: []string{},
+	}
+	for _, a := range p.host.Addrs() {
+		out.Addrs = append(out.Addrs, a.String()+"/p2p/"+out.PeerID)
+	}
+	err := c.do(ctx, func() {
+		out.Rendezvous.Connected, out.Reason = c.conn != nil, c.reason
+		out.Outbox, out.Contacts = c.engine.Pending(), len(c.contacts)
+	})
+	return out, err
+}

@@ -1,0 +1,120 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/client"
+)
+
+// maxWho is how many users who lists at most.
+const maxWho = 10_000
+
+// connected returns the connection to the rendezvous, waiting for it until ctx ends.
+func (p *Peer) connected(ctx context.Context) (*client.Conn, error) {
+	var conn *client.Conn
+	var reason string
+	look := func() { conn, reason = p.core.conn, p.core.reason }
+	events := p.hub.subscribe(EventOptions{})
+	defer events.Close()
+	if err := p.core.do(ctx, look); err != nil || conn != nil {
+		return conn, err
+	}
+	for e, err := range events.Events(ctx) {
+		if err != nil {
+			return nil, errors.New(reason)
+		}
+		if e.Type != EventRendezvous {
+			continue
+		}
+		if err := p.core.do(ctx, look); err != nil || conn != nil {
+			return conn, err
+		}
+	}
+	return nil, errStopped
+}
+
+// Who lists the users of the rendezvous and the contacts, by name. Without a rendezvous it lists the contacts.
+func (p *Peer) Who(ctx context.Context) ([]Contact, error) {
+	if err := p.up(); err != nil {
+		return nil, err
+	}
+	listed, err := p.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := p.core
+	var out []Contact
+	err = c.do(ctx, func() {
+		for name := range c.contacts {
+			listed[name] = listed[name] || len(c.online[name]) > 0
+		}
+		for name := range c.online {
+			listed[name] = true
+		}
+		delete(listed, delivery.Account(c.self.Name))
+		for _, name := range slices.Sorted(maps.Keys(listed)) {
+			out = append(out, c.describe(name, listed[name]))
+		}
+	})
+	return out, err
+}
+
+// list asks the rendezvous for all names, where there is one.
+func (p *Peer) list(ctx context.Context) (map[delivery.Account]bool, error) {
+	out := map[delivery.Account]bool{}
+	var conn *client.Conn
+	if err := p.core.do(ctx, func() { conn = p.core.conn }); err != nil || conn == nil {
+		return out, err
+	}
+	after := ""
+	for len(out) < maxWho {
+		page, err := conn.List(ctx, after, rendezvous.MaxList)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return out, nil // the connection has just gone: what is known must do
+		}
+		for _, u := range page.GetUsers() {
+			if name, err := rendezvous.ParseUsername(u.GetUsername()); err == nil && string(name) == u.GetUsername() {
+				out[delivery.Account(name)] = u.GetOnline()
+				after = u.GetUsername()
+			}
+		}
+		if !page.GetMore() || len(page.GetUsers()) == 0 {
+			break
+		}
+	}
+	return out, nil
+}
+
+func (c *core) describe(name delivery.Account, online bool) Contact {
+	out := Contact{Name: string(name), Online: online, Key: KeyNew, Way: WayMailbox}
+	switch {
+	case c.conn == nil:
+		out.Way = ""
+	case online:
+		out.Way = WayRelay
+	}
+	ct := c.contacts[name]
+	if ct == nil {
+		return out
+	}
+	out.Key = ct.keyState(c.self.Fingerprint)
+	for _, fp := range ct.accepted(c.self.Fingerprint) {
+		out.Devices++
+		if d := ct.devices[fp]; d != nil && d.link != nil {
+			out.Way, out.Online = d.linkWay, true
+		}
+	}
+	if !ct.Active.IsZero() {
+		seen := ct.Active
+		out.LastSeen = &seen
+	}
+	return out
+}
