@@ -185,6 +185,11 @@ func (p *Peer) firstSignIn(ctx context.Context) (*client.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.cfg.SignIn != SignInLogin { // a login shows the password first, and has a minute for the keys after it
+		if conn, err = p.fresh(ctx, conn, making); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.enrolFirst(ctx, conn, secret, making); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -210,6 +215,19 @@ func makeKeys(host ed25519.PrivateKey, generate func(time.Time) (*identity.Keyri
 }
 
 func (m *making) wait() { <-m.done }
+
+// fresh waits for the keys. A rendezvous soon gives up a stream that does not sign in: where a slow machine has taken long for its keys, another
+// stream takes the place of conn.
+func (p *Peer) fresh(ctx context.Context, conn *client.Conn, m *making) (*client.Conn, error) {
+	began := time.Now()
+	m.wait()
+	if time.Since(began) < rendezvous.SignInTimeout/2 {
+		return conn, nil
+	}
+	next, err := p.reach(ctx) // before the old one is closed: its connection may still serve
+	_ = conn.Close()
+	return next, err
+}
 
 // reach finds the rendezvous, by its address or on the LAN, and dials it.
 func (p *Peer) reach(ctx context.Context) (*client.Conn, error) {

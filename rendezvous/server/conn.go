@@ -27,6 +27,8 @@ const (
 	maxQueuedBytes  = 16 << 20
 	// enrolTimeout is how long a stream may stay between Login and Enrol: the peer may have to make its keys.
 	enrolTimeout = time.Minute
+	// signInGrace is how much longer a stream may stay while a request that may sign it in waits its turn to be hashed.
+	signInGrace = 10 * time.Second
 	// lingerTimeout is how long a peer has to close its end after Goodbye.
 	lingerTimeout = time.Second
 )
@@ -155,6 +157,9 @@ func (c *conn) overdue(now time.Time) (why string, again time.Duration) {
 		c.mu.Lock()
 		left := c.deadline.Sub(now)
 		c.mu.Unlock()
+		if c.signing.Load() {
+			left += signInGrace
+		}
 		if left <= 0 {
 			return "not signed in", 0
 		}
