@@ -27,6 +27,8 @@ const (
 	maxRanges   = 64
 	maxReceipts = 64
 	maxName     = 128 // bytes of an account name: 32 characters of at most 4 bytes
+	// maxTime is the end of the year 9999 in Unix milliseconds: what comes after has no form in JSON.
+	maxTime = 253_402_300_799_999
 )
 
 // ErrPayload is returned for bytes that are no payload. They came through an authenticated session, so the peer that sent them is broken or hostile.
@@ -203,7 +205,7 @@ func (r *reader) byte() byte { return r.take(1)[0] }
 
 func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.b)
-	if r.bad || n <= 0 {
+	if r.bad || n <= 0 || n > 1 && r.b[n-1] == 0 { // only the shortest form is valid
 		r.bad = true
 		return 0
 	}
@@ -223,7 +225,7 @@ func (r *reader) count(limit uint64) int {
 
 func (r *reader) time() time.Time {
 	ms := binary.BigEndian.Uint64(r.take(8))
-	if ms > 1<<48 { // the year 10889: nobody means that, and it keeps time arithmetic from overflowing
+	if ms > maxTime {
 		r.bad = true
 		return time.Time{}
 	}
