@@ -19,15 +19,14 @@ const (
 	keyRetention = bundleLife + 24*time.Hour
 )
 
-// signInTime bounds the exchange of a first sign-in, the wait for a free hashing slot included.
+// signInTime bounds one exchange of a first sign-in, the wait for a free hashing slot included. The making of the keys is not bounded: it
+// takes as long as the machine needs.
 const signInTime = 30 * time.Second
 
-// enrolFirst does the first sign-in on a fresh connection, as the configuration allows.
-func (p *Peer) enrolFirst(ctx context.Context, conn *client.Conn, secret []byte, m *making) error {
-	ctx, cancel := context.WithTimeout(ctx, signInTime)
-	defer cancel()
+// enrolFirst does the first sign-in, as the configuration allows.
+func (p *Peer) enrolFirst(ctx context.Context, first *firstStream, secret []byte, m *making) error {
 	if p.cfg.SignIn != SignInLogin {
-		err := p.register(ctx, conn, secret, m)
+		err := p.register(ctx, first, secret, m)
 		if err == nil || p.cfg.SignIn == SignInRegister {
 			return p.signInError(err)
 		}
@@ -36,13 +35,13 @@ func (p *Peer) enrolFirst(ctx context.Context, conn *client.Conn, secret []byte,
 		default:
 			return p.signInError(err)
 		}
-		loginErr := p.login(ctx, conn, secret, m)
+		loginErr := p.login(ctx, first.conn, secret, m)
 		if loginErr != nil && rendezvous.CodeOf(loginErr) == rendezvous.CodeBadCredentials && rendezvous.CodeOf(err) != rendezvous.CodeNameTaken {
 			return p.signInError(err) // the name may not exist at all: the better advice is how to register
 		}
 		return p.signInError(loginErr)
 	}
-	return p.signInError(p.login(ctx, conn, secret, m))
+	return p.signInError(p.login(ctx, first.conn, secret, m))
 }
 
 func (p *Peer) checkStrength(secret []byte) error {
@@ -53,10 +52,12 @@ func (p *Peer) checkStrength(secret []byte) error {
 }
 
 // register asks for the name. A weak password is refused here where the name may be free; for one that is taken it may be an old one.
-func (p *Peer) register(ctx context.Context, conn *client.Conn, secret []byte, m *making) error {
+func (p *Peer) register(ctx context.Context, first *firstStream, secret []byte, m *making) error {
 	weak := p.checkStrength(secret)
 	if weak != nil && p.cfg.SignIn == SignInAuto {
-		if _, err := conn.Login(ctx, string(p.user), string(secret)); err != nil {
+		ctx, cancel := context.WithTimeout(ctx, signInTime)
+		defer cancel()
+		if _, err := first.conn.Login(ctx, string(p.user), string(secret)); err != nil {
 			return weak
 		}
 		return rendezvous.Errorf(rendezvous.CodeNameTaken, "the name is taken")
@@ -67,8 +68,14 @@ func (p *Peer) register(ctx context.Context, conn *client.Conn, secret []byte, m
 	if err := p.persist(secret, m); err != nil {
 		return err
 	}
+	if err := p.refresh(ctx, first); err != nil {
+		p.home.clear()
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, signInTime)
+	defer cancel()
 	entry := &rendezvous.Entry{Rendezvous: p.address.ID, Username: p.user, Seq: 1, Issued: time.Now(), Devices: []rendezvous.EntryDevice{p.ownDevice()}}
-	signed, bundle, possession, err := p.sign(conn, entry)
+	signed, bundle, possession, err := p.sign(first.conn, entry)
 	if err != nil {
 		return err
 	}
@@ -76,7 +83,7 @@ func (p *Peer) register(ctx context.Context, conn *client.Conn, secret []byte, m
 	if invite == "" {
 		invite = p.address.Invite
 	}
-	_, err = conn.Register(ctx, &rendezvous.Register{
+	_, err = first.conn.Register(ctx, &rendezvous.Register{
 		Username: string(p.user), Password: string(secret), Entry: signed, Bundle: bundle, Possession: possession, Invite: invite,
 	})
 	if err != nil {
@@ -90,7 +97,9 @@ func (p *Peer) register(ctx context.Context, conn *client.Conn, secret []byte, m
 
 // login shows the password first, so that a wrong one costs nothing, and then adds this device to the account's list.
 func (p *Peer) login(ctx context.Context, conn *client.Conn, secret []byte, m *making) error {
-	enrolling, err := conn.Login(ctx, string(p.user), string(secret))
+	exchange, cancel := context.WithTimeout(ctx, signInTime)
+	defer cancel()
+	enrolling, err := conn.Login(exchange, string(p.user), string(secret))
 	if err != nil {
 		return err
 	}
@@ -111,6 +120,8 @@ func (p *Peer) login(ctx context.Context, conn *client.Conn, secret []byte, m *m
 	if err != nil {
 		return err
 	}
+	ctx, done := context.WithTimeout(ctx, signInTime)
+	defer done()
 	if _, err := conn.Enrol(ctx, &rendezvous.Enrol{Entry: signed, Bundle: bundle, Possession: possession}); err != nil {
 		if rendezvous.CodeOf(err) != rendezvous.CodeInternal {
 			p.home.clear()

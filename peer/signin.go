@@ -185,15 +185,11 @@ func (p *Peer) firstSignIn(ctx context.Context) (*client.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.cfg.SignIn != SignInLogin { // a login shows the password first, and has a minute for the keys after it
-		if conn, err = p.fresh(ctx, conn, making); err != nil {
-			return nil, err
-		}
+	first := &firstStream{conn: conn, opened: time.Now()}
+	if err := p.enrolFirst(ctx, first, secret, making); err != nil {
+		return nil, errors.Join(err, first.conn.Close())
 	}
-	if err := p.enrolFirst(ctx, conn, secret, making); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
+	return first.conn, nil
 }
 
 // making is a keyring that is being made on another goroutine.
@@ -216,17 +212,25 @@ func makeKeys(host ed25519.PrivateKey, generate func(time.Time) (*identity.Keyri
 
 func (m *making) wait() { <-m.done }
 
-// fresh waits for the keys. A rendezvous soon gives up a stream that does not sign in: where a slow machine has taken long for its keys, another
-// stream takes the place of conn.
-func (p *Peer) fresh(ctx context.Context, conn *client.Conn, m *making) (*client.Conn, error) {
-	began := time.Now()
-	m.wait()
-	if time.Since(began) < rendezvous.SignInTimeout/2 {
-		return conn, nil
+// firstStream is the stream of a first sign-in. It is opened beside the making of the keys, to learn early what is wrong with the address.
+type firstStream struct {
+	conn   *client.Conn
+	opened time.Time
+}
+
+// refresh opens another stream where a slow or busy machine has taken long to make and seal its keys: a rendezvous soon gives up a stream that
+// does not sign in.
+func (p *Peer) refresh(ctx context.Context, first *firstStream) error {
+	if time.Since(first.opened) < rendezvous.SignInTimeout/4 {
+		return nil
 	}
 	next, err := p.reach(ctx) // before the old one is closed: its connection may still serve
-	_ = conn.Close()
-	return next, err
+	if err != nil {
+		return err
+	}
+	_ = first.conn.Close()
+	first.conn, first.opened = next, time.Now()
+	return nil
 }
 
 // reach finds the rendezvous, by its address or on the LAN, and dials it.
