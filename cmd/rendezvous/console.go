@@ -15,15 +15,18 @@ import (
 	"github.com/byway-chat/byway/rendezvous/server"
 )
 
-// greet says on a terminal where the rendezvous is and how to join it.
-func (p *program) greet(a admin.Address) {
+// greet says on a terminal where the rendezvous is and how to join it; announced is whether the LAN can find it by itself.
+func (p *program) greet(a admin.Address, announced bool) {
 	fmt.Fprintln(p.out, "The rendezvous is serving. It can be reached at")
 	for _, addr := range a.Addrs {
 		fmt.Fprintln(p.out, "  "+addr)
 	}
-	fmt.Fprintln(p.out, "To join from this network, type on another machine:   byway")
+	if announced {
+		fmt.Fprintln(p.out, "To join from this network, type on another machine:")
+		fmt.Fprintln(p.out, "  byway")
+	}
 	if a.Link != "" {
-		fmt.Fprintf(p.out, "or, with this link, from anywhere that reaches it:     byway --rendezvous '%s'\n", a.Link)
+		fmt.Fprintf(p.out, "To join from anywhere that reaches it, type:\n  byway --rendezvous '%s'\n", a.Link)
 	}
 	fmt.Fprintln(p.out, "Commands here: users, active, watch, status, kick NAME, help, quit.")
 }

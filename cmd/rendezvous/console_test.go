@@ -29,7 +29,7 @@ func TestConsole(t *testing.T) {
 
 	var out, errs bytes.Buffer
 	p := program{out: &out, err: &errs, getenv: func(string) string { return "" }}
-	p.greet(node.Address())
+	p.greet(node.Address(), false)
 	quits := 0
 	c := &console{
 		in:  strings.NewReader("help\nusers\nDB\nactive\n/status\n\nkick\nkick zoe\nwatch\n\nwatch carefully\ndance \x1b[31m\nquit\n"),

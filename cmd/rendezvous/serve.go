@@ -81,7 +81,7 @@ func (p *program) serve(ctx context.Context, s settings, given []func(*pflag.Fla
 	if in, ok := p.terminal(); ok {
 		go func() {
 			<-node.Ready()
-			p.greet(node.Address())
+			p.greet(node.Address(), !s.noMDNS)
 			(&console{in: in, out: p.out, err: p.err, data: s.data, quit: stop, getenv: p.getenv}).run(ctx)
 		}()
 	}
