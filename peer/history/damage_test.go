@@ -136,6 +136,7 @@ func TestMovedValues(t *testing.T) {
 
 // TestRandomDamage flips bits anywhere in a closed file. Whatever is read after that is true or an error; nothing panics.
 func TestRandomDamage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "history.db")
 	s := open(t, path)

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -168,10 +169,22 @@ func (r *rig) arrived(d delivery.Device, p *delivery.Payload) {
 
 // TestLikeTheModel wants the file to hold exactly what the model holds, over any history of an engine and any number of restarts.
 func TestLikeTheModel(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	dir, runs := t.TempDir(), 0
+	path := filepath.Join(dir, "new.db")
+	if err := open(t, path).Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	blank, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
 		path := filepath.Join(dir, fmt.Sprint(runs, ".db"))
+		if err := os.WriteFile(path, blank, 0o600); err != nil {
+			t.Fatalf("write: %v", err)
+		}
 		s, m := open(t, path), newModel()
 		defer func() { _ = s.Close() }()
 		r := rig{now: t0}
