@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/byway-chat/byway/crypto/identity"
@@ -83,8 +84,12 @@ func (p *Peer) register(ctx context.Context, first *firstStream, secret []byte, 
 	if invite == "" {
 		invite = p.address.Invite
 	}
-	_, err = first.conn.Register(ctx, &rendezvous.Register{
+	request := &rendezvous.Register{
 		Username: string(p.user), Password: string(secret), Entry: signed, Bundle: bundle, Possession: possession, Invite: invite,
+	}
+	err = patiently(ctx, func() error {
+		_, err := first.conn.Register(ctx, request)
+		return err
 	})
 	if err != nil {
 		if rendezvous.CodeOf(err) != rendezvous.CodeInternal {
@@ -99,7 +104,11 @@ func (p *Peer) register(ctx context.Context, first *firstStream, secret []byte, 
 func (p *Peer) login(ctx context.Context, conn *client.Conn, secret []byte, m *making) error {
 	exchange, cancel := context.WithTimeout(ctx, signInTime)
 	defer cancel()
-	enrolling, err := conn.Login(exchange, string(p.user), string(secret))
+	var enrolling *rendezvous.Enrolling
+	err := patiently(exchange, func() (err error) {
+		enrolling, err = conn.Login(exchange, string(p.user), string(secret))
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -129,6 +138,19 @@ func (p *Peer) login(ctx context.Context, conn *client.Conn, secret []byte, m *m
 		return err
 	}
 	return p.confirm()
+}
+
+// patiently asks again, until ctx ends, while the rendezvous says that it is busy: it hashes few passwords at a time.
+func patiently(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
+		busy, ok := errors.AsType[*rendezvous.Error](err)
+		if !ok || busy.Code != rendezvous.CodeBusy || ctx.Err() != nil {
+			return err
+		}
+		wait := max(busy.RetryAfter, minReconnect)
+		pause(ctx, wait+rand.N(wait))
+	}
 }
 
 // persist waits for the keys and puts them on the disk, with a home file that says that the rendezvous has not confirmed them yet.
