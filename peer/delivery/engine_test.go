@@ -42,10 +42,10 @@ func numbers(out Effects, d Device) []int {
 		if s.Device != d {
 			continue
 		}
-		switch s.Payload.Kind {
-		case KindText:
+		if s.Payload.Text != nil {
 			ns = append(ns, int(s.N))
-		case KindLow:
+		}
+		if s.Payload.Low != nil {
 			ns = append(ns, -int(s.Payload.Low.Low))
 		}
 	}
@@ -212,8 +212,11 @@ func TestGaps(t *testing.T) {
 			{textOf(3, 1, 1), nil, nil, 1}, {textOf(5, 1, 1), nil, nil, 1}, {low(6, 1), []uint64{3, 5}, [][2]uint64{{1, 2}, {4, 4}}, 6},
 		}},
 		{"low below what is held", []step{
-			{textOf(2, 1, 1), nil, nil, 1}, {textOf(9, 1, 1), nil, nil, 1}, {low(7, 1), []uint64{2}, [][2]uint64{{1, 1}, {3, 6}}, 7},
-			{textOf(7, 7, 1), []uint64{7}, nil, 8}, {textOf(8, 7, 1), []uint64{8, 9}, nil, 10},
+			{textOf(2, 1, 1), nil, nil, 1},
+			{textOf(9, 1, 1), nil, nil, 1},
+			{low(7, 1), []uint64{2}, [][2]uint64{{1, 1}, {3, 6}}, 7},
+			{textOf(7, 7, 1), []uint64{7}, nil, 8},
+			{textOf(8, 7, 1), []uint64{8, 9}, nil, 10},
 		}},
 		{"duplicate of what was given up", []step{{low(4, 1), nil, [][2]uint64{{1, 3}}, 4}, {textOf(2, 2, 1), nil, nil, 4}}},
 		{"duplicate", []step{{textOf(1, 1, 1), []uint64{1}, nil, 2}, {textOf(1, 1, 1), nil, nil, 2}, {textOf(3, 1, 1), nil, nil, 2}, {textOf(3, 1, 1), nil, nil, 2}}},

@@ -19,7 +19,8 @@ func fill(t testing.TB, s *Store) {
 	commit(t, s, &Batch{
 		Ops: []delivery.Op{
 			delivery.OpEnqueue{Message: outgoing(1, "mine")},
-			delivery.OpReceive{Message: incoming(1, "theirs")}, delivery.OpNext{Device: bob1, Next: 2},
+			delivery.OpReceive{Message: incoming(1, "theirs")},
+			delivery.OpNext{Device: bob1, Next: 2},
 			delivery.OpReceive{Message: incoming(3, "held"), Held: true},
 		},
 		Contacts: []*Contact{{Name: "bob"}},

@@ -90,7 +90,8 @@ func bodies(entries []Entry) string {
 func equal(t interface {
 	Helper()
 	Errorf(format string, args ...any)
-}, what string, got, want any) {
+}, what string, got, want any,
+) {
 	t.Helper()
 	if diff := cmp.Diff(got, want, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("%s differs (-got +want):\n%s", what, diff)
