@@ -10,8 +10,12 @@ import (
 	"github.com/byway-chat/byway/peer"
 )
 
-// chatLinger is how long a chat that was left waits for its messages to be stored or delivered.
-const chatLinger = 10 * time.Second
+// How long a chat that was left waits for its messages to be stored or delivered. A person who leaves does not want to wait, and a terminal in raw
+// mode cannot interrupt it.
+const (
+	chatLinger     = 10 * time.Second
+	terminalLinger = 2 * time.Second
+)
 
 // chat is the conversation in plain lines. One goroutine reads and carries out lines, one prints events.
 type chat struct {
@@ -129,7 +133,11 @@ func (c *chat) input(lines chan<- string, failed chan<- error, stop <-chan struc
 
 // linger waits for what was sent to reach another disk. On this one it is already.
 func (c *chat) linger(ctx, over context.Context) {
-	timed, cancel := context.WithTimeout(ctx, chatLinger)
+	limit := chatLinger
+	if isTerminal(c.p.stdin) {
+		limit = terminalLinger
+	}
+	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stop := context.AfterFunc(over, cancel)
 	defer stop()

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +32,7 @@ func (p *program) password(repeat bool) func(context.Context, peer.PasswordUse, 
 		case p.flags.passwordCommand != "":
 			return passwordFromCommand(ctx, p.flags.passwordCommand)
 		case isTerminal(p.stdin):
-			return p.askPassword(name, repeat && why == peer.PasswordSignIn)
+			return p.askPassword(ctx, name, repeat && why == peer.PasswordSignIn)
 		}
 		return nil, &peer.Error{Code: peer.CodeNotSignedIn, Message: "a password is needed", Hint: hintPassword, Err: peer.ErrNoPassword}
 	}
@@ -69,12 +69,12 @@ func firstLine(data []byte, where string) ([]byte, error) {
 }
 
 // askPassword reads without echo. The prompt goes to standard error, which --json leaves free.
-func (p *program) askPassword(name string, repeat bool) ([]byte, error) {
-	first, err := p.readSecret(fmt.Sprintf("Password for %s: ", clean(name)))
+func (p *program) askPassword(ctx context.Context, name string, repeat bool) ([]byte, error) {
+	first, err := p.readSecret(ctx, fmt.Sprintf("Password for %s: ", clean(name)))
 	if err != nil || !repeat {
 		return first, err
 	}
-	second, err := p.readSecret("The same again: ")
+	second, err := p.readSecret(ctx, "The same again: ")
 	if err != nil {
 		return nil, err
 	}
@@ -84,21 +84,35 @@ func (p *program) askPassword(name string, repeat bool) ([]byte, error) {
 	return first, nil
 }
 
-func (p *program) readSecret(prompt string) ([]byte, error) {
-	fmt.Fprint(p.stderr, prompt)
-	secret, err := term.ReadPassword(int(p.stdin.(*os.File).Fd()))
-	fmt.Fprintln(p.stderr)
+// readSecret gives the terminal its echo back when ctx ends first. What reads then goes on until the process ends: nothing can interrupt it.
+func (p *program) readSecret(ctx context.Context, prompt string) ([]byte, error) {
+	fd := int(p.stdin.(*os.File).Fd())
+	echoing, err := term.GetState(fd)
 	if err != nil {
-		return nil, &peer.Error{Code: peer.CodeNotSignedIn, Message: "no password was typed", Err: err}
+		return nil, fmt.Errorf("preparing the terminal: %w", err)
 	}
-	if len(secret) == 0 {
-		return nil, &peer.Error{Code: peer.CodeNotSignedIn, Message: "no password was typed", Hint: hintPassword}
+	fmt.Fprint(p.stderr, prompt)
+	defer fmt.Fprintln(p.stderr)
+	var secret []byte
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		secret, err = term.ReadPassword(fd)
+		read <- err
+	}()
+	select {
+	case err = <-read:
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, echoing))
+	}
+	if err != nil || len(secret) == 0 {
+		return nil, &peer.Error{Code: peer.CodeNotSignedIn, Message: "no password was typed", Hint: hintPassword, Err: err}
 	}
 	return secret, nil
 }
 
 // newName is the name for an empty home: --user, or what the person says, or the operating system's.
-func (p *program) newName() (string, error) {
+func (p *program) newName(ctx context.Context) (string, error) {
 	if p.flags.user != "" {
 		return p.flags.user, nil
 	}
@@ -108,12 +122,15 @@ func (p *program) newName() (string, error) {
 	}
 	if isTerminal(p.stdin) {
 		fmt.Fprintf(p.stderr, "Choose a name [%s]: ", clean(suggestion))
-		line, err := readLine(p.stdin)
-		if err != nil {
-			return "", err
-		}
-		if line != "" {
-			return line, nil
+		typed := make(chan string, 1)
+		go func() { typed <- readLine(p.stdin) }()
+		select {
+		case line := <-typed:
+			if line != "" {
+				return line, nil
+			}
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
 		}
 	}
 	if _, err := rendezvous.ParseUsername(suggestion); err != nil {
@@ -124,17 +141,17 @@ func (p *program) newName() (string, error) {
 	return suggestion, nil
 }
 
-// readLine reads byte by byte: what follows the line on the terminal belongs to somebody else.
-func readLine(r io.Reader) (string, error) {
+// readLine reads byte by byte: what follows the line on the terminal belongs to somebody else. It is bounded, and empty at the end of input.
+func readLine(r io.Reader) string {
 	var line strings.Builder
-	one := bufio.NewReaderSize(io.LimitReader(r, 1), 16)
-	for line.Len() < maxSecret {
-		b, err := one.ReadByte()
-		if err != nil || b == '\n' {
-			return strings.TrimSpace(line.String()), nil
+	for b := make([]byte, 1); line.Len() < maxSecret; {
+		n, err := r.Read(b)
+		if n == 1 && b[0] != '\n' {
+			line.WriteByte(b[0])
 		}
-		line.WriteByte(b)
-		one.Reset(io.LimitReader(r, 1))
+		if err != nil || n == 1 && b[0] == '\n' {
+			break
+		}
 	}
-	return "", usage("the line is too long", "")
+	return strings.TrimSpace(line.String())
 }

@@ -143,7 +143,7 @@ type ownPeer struct {
 
 // startPeer starts a peer on the home. It starts a goroutine that Close ends: a client's stop ends the program as SIGTERM does.
 func (p *program) startPeer(ctx context.Context, n need) (*ownPeer, error) {
-	cfg, err := p.peerConfig(n)
+	cfg, err := p.peerConfig(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (o *ownPeer) Close() error {
 }
 
 // peerConfig is the peer that the flags describe.
-func (p *program) peerConfig(n need) (peer.Config, error) {
+func (p *program) peerConfig(ctx context.Context, n need) (peer.Config, error) {
 	log, err := p.logger()
 	if err != nil {
 		return peer.Config{}, err
@@ -214,6 +214,6 @@ func (p *program) peerConfig(n need) (peer.Config, error) {
 			Hint: "byway register --user NAME, or byway login --user NAME; --home names another home",
 		}
 	}
-	cfg.User, err = p.newName()
+	cfg.User, err = p.newName(ctx)
 	return cfg, err
 }

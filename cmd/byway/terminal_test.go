@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -174,12 +175,35 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 	}
 }
 
+func TestInterruptedPasswordGivesTheEchoBack(t *testing.T) {
+	s := newScreen(t)
+	p := s.program(t.TempDir())
+	echoing, err := term.GetState(int(s.tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	got := make(chan error)
+	go func() {
+		_, err := p.password(false)(ctx, peer.PasswordOpen, "alice")
+		got <- err
+	}()
+	s.silent(echoing)
+	cancel(leave{})
+	if err := <-got; exitCode(ctx, err) != exitInterrupted {
+		t.Errorf("got %v", err)
+	}
+	if now, err := term.GetState(int(s.tty.Fd())); err != nil || !reflect.DeepEqual(now, echoing) {
+		t.Errorf("the terminal is not as it was: %v", err)
+	}
+}
+
 func TestNameIsAsked(t *testing.T) {
 	s := newScreen(t)
 	p := s.program(t.TempDir())
 	got := make(chan string)
 	go func() {
-		name, err := p.newName()
+		name, err := p.newName(t.Context())
 		if err != nil {
 			t.Error(err)
 		}

@@ -29,6 +29,7 @@ const (
 	readTimeout  = 5 * time.Second  // for a request to arrive whole
 	writeTimeout = 10 * time.Second // for a reader of events to take one
 	keepAlive    = 15 * time.Second // between comments on a silent stream
+	idleTimeout  = 2 * time.Minute  // of a connection without a request
 	closeGrace   = 10 * time.Second // for requests that are running at Close
 )
 
@@ -68,6 +69,7 @@ func serve(n node, home string, log *slog.Logger) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           whole(mux),
 		ReadHeaderTimeout: readTimeout,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
