@@ -41,7 +41,6 @@ func inOrder(s *stream, from, text string, n int) {
 // TestOneShots sends from programs that live for one message, which is how scripts send: first with nobody else at home, then through a peer that
 // runs. Nothing may count a hundred of them as an attack.
 func TestOneShots(t *testing.T) {
-	t.Parallel()
 	o := serve(t, "", loopback...)
 	bob := newPerson(t, "bob", o)
 	b := bob.bot()
@@ -69,7 +68,6 @@ func TestOneShots(t *testing.T) {
 
 // TestFirstSignIn tells how long the first run takes to be ready.
 func TestFirstSignIn(t *testing.T) {
-	t.Parallel()
 	o := serve(t, "", loopback...)
 	var first, later []time.Duration
 	for i := range 4 {
