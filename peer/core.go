@@ -17,7 +17,6 @@ import (
 	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
-	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
 
@@ -237,6 +236,10 @@ func (c *core) settle(now time.Time) {
 	}
 	c.after = nil
 	c.acknowledge()
+	if batch.Refused > 0 {
+		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
+	}
+	c.forgetReset(effects.Notices)
 	for _, s := range effects.Sends {
 		c.send(now, s)
 	}
@@ -293,10 +296,6 @@ func (c *core) load(ctx context.Context) error {
 		return err
 	}
 	clear(c.contacts)
-	links := map[delivery.Device]*link.Link{}
-	for fp, d := range c.devices {
-		links[fp] = d.link
-	}
 	clear(c.devices)
 	for _, record := range contacts {
 		c.remember(record)
@@ -317,13 +316,16 @@ func (c *core) load(ctx context.Context) error {
 	return nil
 }
 
+// hintHistory does not say to begin a new history: the numbers of what was sent are in it, and contacts would take new messages for old ones.
+const hintHistory = "restore " + historyFileName + " from a backup, or sign in from an empty --home, as a further device"
+
 // storeError gives what the history says the code and the cure that a person needs.
 func storeError(err error) error {
 	switch {
 	case errors.Is(err, history.ErrDiskFull):
 		return &Error{Code: CodeDiskFull, Message: "the disk is full", Hint: "free some space; nothing that was accepted is lost", Err: err}
 	case errors.Is(err, history.ErrDamaged):
-		return &Error{Code: CodeFailed, Message: "the history file is damaged", Hint: "restore " + historyFileName + " from a backup, or move it away to begin a new one", Err: err}
+		return &Error{Code: CodeFailed, Message: "the history file is damaged", Hint: hintHistory, Err: err}
 	}
 	return &Error{Code: CodeFailed, Message: "the history cannot be written", Hint: "check the disk and who owns the home", Err: err}
 }

@@ -36,6 +36,8 @@ type homeFile struct {
 	Rendezvous string `json:"rendezvous"` // multiaddrs with the pinned PeerID
 	// Pending is set from before the first sign-in until the rendezvous has answered it: a crash between leaves us enrolled without knowing.
 	Pending bool `json:"pending,omitempty"`
+	// History is set once there is one: an enrolled home that has lost it must not begin its numbers again.
+	History bool `json:"history,omitempty"`
 }
 
 // Inspect tells what a home holds without locking or opening it. A home that does not exist is no error.
@@ -157,6 +159,28 @@ func (h *home) clear() {
 	for _, name := range []string{homeFileName, keyFileName, historyFileName, historyFileName + "-wal", historyFileName + "-shm"} {
 		_ = os.Remove(h.path(name)) // what cannot be removed is found and refused by the next start
 	}
+}
+
+// checkHistory refuses a home whose history has gone.
+func (h *home) checkHistory() error {
+	f, err := h.file()
+	if err != nil || !f.History {
+		return err
+	}
+	if info, err := os.Stat(h.path(historyFileName)); err == nil && info.Size() > 0 {
+		return nil
+	}
+	return &Error{Code: CodeFailed, Message: "the history file of this home is missing", Hint: hintHistory}
+}
+
+// markHistory records that there is a history from now on.
+func (h *home) markHistory() error {
+	f, err := h.file()
+	if err != nil || f.History {
+		return err
+	}
+	f.History = true
+	return h.save(f)
 }
 
 // removeKeys makes room for a new key file: CreateKeyFile never overwrites one.

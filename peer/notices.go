@@ -27,10 +27,6 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 			delete(c.pings, n.Token)
 			waiting <- n
 		}
-	case delivery.NoticeReset:
-		if s := c.senders[n.Device]; s != nil && s.chain.ID() == n.Session {
-			delete(c.senders, n.Device)
-		}
 	case delivery.NoticeStale:
 		if ct := c.contacts[n.Account]; ct != nil {
 			c.refresh(ct)
@@ -38,6 +34,17 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 	case delivery.NoticeWanted:
 		if d := c.devices[n.Device]; d != nil {
 			c.dial(now, d)
+		}
+	}
+}
+
+// forgetReset ends the sessions that the other side cannot open, before anything is sent again: it must go into new ones.
+func (c *core) forgetReset(notices []delivery.Notice) {
+	for _, n := range notices {
+		if reset, ok := n.(delivery.NoticeReset); ok {
+			if s := c.senders[reset.Device]; s != nil && s.chain.ID() == reset.Session {
+				delete(c.senders, reset.Device)
+			}
 		}
 	}
 }

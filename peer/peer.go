@@ -183,11 +183,17 @@ func (p *Peer) startCore(ctx context.Context, conn *client.Conn) error {
 		}
 		return err
 	}
+	if err := p.home.checkHistory(); err != nil {
+		return fail(err)
+	}
 	store, err := history.Open(ctx, p.home.path(historyFileName), p.keys.Storage)
 	if err != nil {
 		return fail(storeError(err))
 	}
 	p.store = store
+	if err := p.home.markHistory(); err != nil {
+		return fail(err)
+	}
 	if err := store.Sweep(ctx, time.Now()); err != nil {
 		return fail(storeError(err))
 	}

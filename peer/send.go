@@ -82,6 +82,7 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	switch policy {
 	case delivery.Auto:
 		c.waitForDirect(ctx, account, headStart)
+	case delivery.RelayOnly: // nothing to wait for
 	case delivery.DirectOnly:
 		if err := c.needDirect(ctx, account); err != nil {
 			return Receipt{}, err

@@ -128,3 +128,37 @@ func TestKeyRotation(t *testing.T) {
 		}
 	})
 }
+
+// TestLostSessions: a home that has lost its sessions asks for new ones, and nothing that was sent into the old ones is lost or late.
+func TestLostSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		alice.MustReach(alice.MustSend("bob", "one").ID, peer.StateDelivered)
+		bob.Stop()
+		bob.LoseSessions()
+		if err := bob.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		alice.MustReach(alice.MustSend("bob", "two").ID, peer.StateDelivered)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("recovered after %v, want within a second", took)
+		}
+		shown(t, "bob", bob, "one", "two")
+	})
+}
+
+// TestLostHistory: an enrolled home without its history does not begin its numbers again.
+func TestLostHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice := w.Peer("alice")
+		alice.Stop()
+		alice.LoseHistory()
+		if err := alice.Start(); peer.CodeOf(err) != peer.CodeFailed {
+			t.Errorf("start: got %v, want a refusal", err)
+		}
+	})
+}

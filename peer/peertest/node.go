@@ -2,6 +2,8 @@ package peertest
 
 import (
 	"context"
+	"database/sql"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -137,4 +139,25 @@ func (n *Node) MustReach(id string, state peer.State) peer.Receipt {
 		n.t.Fatalf("%s waits for %s: got %+v, %v", n.name, state, r, err)
 	}
 	return r
+}
+
+// LoseSessions makes the stopped node forget all receiving sessions, as a home that was restored from a backup has.
+func (n *Node) LoseSessions() {
+	n.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(n.home, "history.db"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("DELETE FROM sessions"); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// LoseHistory removes the stopped node's history.
+func (n *Node) LoseHistory() {
+	n.t.Helper()
+	if err := os.Remove(filepath.Join(n.home, "history.db")); err != nil {
+		n.t.Fatal(err)
+	}
 }
