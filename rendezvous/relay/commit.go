@@ -231,6 +231,7 @@ func (s *Service) postponeLocked(deletions []deletion) {
 	if len(q.again) == 0 || s.closed {
 		return
 	}
+	q.againDue = false // the rest of them waits too: the disk has just failed
 	if q.pause != nil {
 		q.pause.Stop()
 	}

@@ -189,6 +189,7 @@ func everybody() people {
 // receiver is a connected device: it notes what it is given and takes it when told to.
 type receiver struct {
 	attachment *relay.Attachment
+	taken      map[uint64]bool // for the test that owns it
 
 	mu  sync.Mutex
 	got []relay.Delivery
@@ -225,7 +226,7 @@ func (r *receiver) takeAll() {
 
 func attach(t testing.TB, s *relay.Service, to relay.Address) *receiver {
 	t.Helper()
-	r := new(receiver)
+	r := &receiver{taken: make(map[uint64]bool)}
 	a, err := s.Attach(to, r.deliver)
 	if err != nil {
 		t.Fatalf("attach: %v", err)

@@ -278,6 +278,30 @@ func TestFailedCommitIsRefusedAndForgotten(t *testing.T) {
 	})
 }
 
+func TestFailedDeletionsPause(t *testing.T) {
+	o := relay.Options{Batch: relay.Usage{Messages: 2, Bytes: 1 << 20}}
+	inBubble(t, o, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
+		for i := range 20 {
+			out.submit(s, alice, bob, fmt.Sprint("m", i), false)
+		}
+		r := attach(t, s, bob)
+		synctest.Wait()
+		box.set(func(b *memoryMailbox) { b.failing = true })
+		r.takeAll()
+		synctest.Wait()
+		before := s.Counters().Failures
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := s.Counters().Failures - before; n < 5 || n > 11 {
+			t.Errorf("%d tries in 10 s, want one a second", n)
+		}
+		box.set(func(b *memoryMailbox) { b.failing = false })
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		wantBodies(t, "mailbox", box.bodies(bob))
+	})
+}
+
 func TestReadThatFailsIsTriedAgain(t *testing.T) {
 	inBubble(t, relay.Options{}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
 		out.submit(s, alice, bob, "one", false)
