@@ -60,7 +60,7 @@ type Event struct {
 	// ready
 	Device     string      `json:"device,omitempty"` // also in message and gap: the sending device
 	PeerID     string      `json:"peer_id,omitempty"`
-	Addrs      []string    `json:"addrs,omitempty"`
+	Addrs      []string    `json:"addrs,omitzero"`
 	Rendezvous *Rendezvous `json:"rendezvous,omitempty"`
 
 	// message and state

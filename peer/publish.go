@@ -55,7 +55,7 @@ func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
 	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
 		return fmt.Errorf("publish addresses: %w", err)
 	}
-	if err := p.rotate(ctx); err != nil {
+	if err := p.rotate(ctx); err != nil && ctx.Err() == nil {
 		p.log.Error("encryption key is not rotated", slog.Any("error", err))
 	}
 	var bundle []byte
