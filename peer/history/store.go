@@ -132,6 +132,9 @@ func classify(doing string, err error) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // no room even for the file beside it that indexes the log
+			return fmt.Errorf("%s: %w: %w", doing, ErrDiskFull, err)
+		}
 		switch e.Code() & 0xff {
 		case sqlite3.SQLITE_FULL:
 			return fmt.Errorf("%s: %w: %w", doing, ErrDiskFull, err)

@@ -31,6 +31,9 @@ func classify(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	// The low byte is the primary code; for errors of input and output the rest tells what failed.
+	if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // no room even for the file beside it that indexes the log
+		return fmt.Errorf("%s: %w: %w", doing, ErrDiskFull, err)
+	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%s: %w: %w", doing, ErrDamaged, err)
