@@ -80,6 +80,7 @@ type launch struct {
 	netns string   // network namespace; empty: ours
 	args  []string // the program, one of ours, and its arguments
 	env   []string // added to a small environment of its own
+	uid   uint32   // the user to run as, where it is not ours
 }
 
 // command is the program with an environment that holds nothing of ours.
@@ -90,6 +91,9 @@ func (l launch) command(ctx context.Context) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=xterm", "HOME=" + os.DevNull}, l.env...)
+	if l.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: l.uid, Gid: l.uid}}
+	}
 	return cmd
 }
 
