@@ -30,7 +30,9 @@ demo: build ## a rendezvous and two peers on this machine show the whole job and
 
 .PHONY: test
 test: setup ## every test: race detector, random order
-	@$(if $(RACE),,echo "no C compiler: running without the race detector";) echo "building the tests (with a cold cache this takes some minutes)"
+	@$(if $(RACE),,echo "no C compiler: running without the race detector";) echo "building first, so that no test shares its time with a compiler (with a cold cache this takes some minutes)"
+	$(GO) build ./cmd/...
+	$(GO) build $(RACE) ./...
 	$(GO) test $(RACE) -shuffle=on $(TESTFLAGS) ./...
 
 .PHONY: race
