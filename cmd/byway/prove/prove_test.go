@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long anything that must happen may take. Only a failure takes so long.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // binaries is where TestMain has built both programs.
 var binaries string
@@ -61,12 +61,11 @@ func build(dir string) error {
 
 // process is a program that runs. Its output is kept; a test may look at it while it runs.
 type process struct {
-	t       testing.TB
-	name    string
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	ended   chan struct{} // closed when it has ended and all output is here
-	endOnce sync.Once
+	t     testing.TB
+	name  string
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	ended chan struct{} // closed when it has ended and all output is here
 
 	mu      sync.Mutex // guards the following
 	out     []string   // lines of standard output

@@ -37,6 +37,7 @@ func TestSecrecy(t *testing.T) {
 	s.inWords(t)
 	s.inProcesses(t)
 	s.inMemory(t)
+	s.inOwnMemory(t)
 
 	s.b = s.bob.bot() // what waits in the mailbox arrives
 	s.b.await("the mailbox", func(e event) bool { return e.Type == "message" && e.Way == "mailbox" })
@@ -82,7 +83,6 @@ func whisper(t *testing.T) *secrets {
 	second := newPerson(t, "bobcanary", s.o, debug...)
 	second.setPassword(s.bob.password)
 	second.must(0, "login", "--user", "bobcanary")
-	s.keys = merged(s.keys, keysOf(t, second))
 	s.a.command(map[string]any{"id": "v", "cmd": "verify", "to": "bobcanary", "accept": true})
 
 	body := func(way string) string {
@@ -225,7 +225,11 @@ func (s *secrets) inMemory(t *testing.T) {
 			t.Logf("memory of the rendezvous: %d copies of %s that are not yet overwritten", hits[name], name)
 		}
 	}
-	// The same search finds the keys where they must be: with their owner.
+}
+
+// inOwnMemory is the control of inMemory: the same search finds the keys where they must be, with their owner.
+func (s *secrets) inOwnMemory(t *testing.T) {
+	t.Helper()
 	own := s.keys.inMemory(t, s.a.process)
 	primes := 0
 	for name := range own {

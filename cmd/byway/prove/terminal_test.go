@@ -189,9 +189,17 @@ func checkErrors(t *testing.T, o *operator, p *person) {
 	t.Helper()
 	text := strings.ReplaceAll(strings.Join(hostile, " "), "\x00", "") // which no argument can hold
 	for _, args := range [][]string{
-		{"send", text, "hello"}, {"verify", text}, {text}, {"who", "--" + text}, {"who", "--log-level", text}, {"who", "--rendezvous", text},
-		{"who", "--password-file", text, "--home", p.home + "y", "--user", "somebody"}, {"send", "mallory", "x", "--way", text},
-		{"send", "mallory", "x", "--timeout", text}, {"register", "--user", text, "--home", p.home + "x"}, {"who", "--home", "/dev/null/" + text},
+		{"send", text, "hello"},
+		{"verify", text},
+		{text},
+		{"who", "--" + text},
+		{"who", "--log-level", text},
+		{"who", "--rendezvous", text},
+		{"who", "--password-file", text, "--home", p.home + "y", "--user", "somebody"},
+		{"send", "mallory", "x", "--way", text},
+		{"send", "mallory", "x", "--timeout", text},
+		{"register", "--user", text, "--home", p.home + "x"},
+		{"who", "--home", "/dev/null/" + text},
 	} {
 		l := p.byway()
 		l.args = append(l.args, args...)
