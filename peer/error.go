@@ -98,7 +98,7 @@ func (p *Peer) rendezvousError(err error) error {
 
 // signInErrors are the refusals of a rendezvous that a person can do something about.
 var signInErrors = map[rendezvous.Code]Error{
-	rendezvous.CodeBadCredentials:     {Code: CodeBadCredentials, Message: "wrong name or password"},
+	rendezvous.CodeBadCredentials:     {Code: CodeBadCredentials, Message: "wrong name or password", Hint: "check both; a name that is still free is registered with `byway register`"},
 	rendezvous.CodeNameTaken:          {Code: CodeNameTaken, Message: "the name is taken", Hint: "choose another with --user, or sign in to it with `byway login`"},
 	rendezvous.CodeNameNotAllowed:     {Code: CodeNameNotAllowed, Message: "the name is not allowed", Hint: "choose another with --user"},
 	rendezvous.CodeRegistrationClosed: {Code: CodeRegistrationClosed, Message: "this rendezvous does not register new users", Hint: "ask its operator"},

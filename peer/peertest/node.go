@@ -3,6 +3,7 @@ package peertest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -148,8 +149,8 @@ func (n *Node) LoseSessions() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer db.Close()
-	if _, err := db.Exec("DELETE FROM sessions"); err != nil {
+	_, err = db.Exec("DELETE FROM sessions")
+	if err := errors.Join(err, db.Close()); err != nil {
 		n.t.Fatal(err)
 	}
 }
