@@ -59,6 +59,9 @@ func (p *program) run(args []string) int {
 // verdict maps an error to its exit code and to the cure, where one is known.
 func verdict(err error) (code int, hint string) {
 	if setup, ok := errors.AsType[*server.SetupError](err); ok {
+		if setup.Usage {
+			return exitUsage, setup.Hint
+		}
 		return exitFailed, setup.Hint
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {

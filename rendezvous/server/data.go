@@ -31,6 +31,7 @@ type SetupError struct {
 	Problem string // lower case, no full stop
 	Hint    string // the cure; empty when none is known
 	Err     error  // the cause; may be nil
+	Usage   bool   // what was asked for makes no sense, wherever it runs
 }
 
 func (e *SetupError) Error() string {

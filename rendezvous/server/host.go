@@ -82,8 +82,8 @@ func listen(h host.Host, addrs []string) error {
 		m, err := ma.NewMultiaddr(text)
 		if err != nil {
 			return &SetupError{
-				Problem: fmt.Sprintf("%q is not a listen address", text),
-				Hint:    "for example --listen /ip4/0.0.0.0/tcp/29929 --listen /ip4/0.0.0.0/udp/29929/quic-v1",
+				Problem: fmt.Sprintf("%q is not a listen address", text), Usage: true,
+				Hint: "for example --listen /ip4/0.0.0.0/tcp/29929 --listen /ip4/0.0.0.0/udp/29929/quic-v1",
 			}
 		}
 		err = h.Network().Listen(m)
