@@ -5,10 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/byway-chat/byway/crypto/identity/identitytest"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/directory"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestRegister(t *testing.T) {

@@ -11,9 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/relay"
-	"pgregory.net/rapid"
 )
 
 // world is a relay with devices that come, go, dawdle and lose their connections, over a disk that fails.
