@@ -184,3 +184,15 @@ func (s *Service) Resume(ctx context.Context, c Caller, r *rendezvous.Resume) (*
 	}
 	return nil, notEnrolled()
 }
+
+// Admissible says whether an account may be signed in at this moment. Codes: banned, no-such-user.
+func (s *Service) Admissible(ctx context.Context, name rendezvous.Username) error {
+	a, err := s.store.Account(ctx, name)
+	if err != nil {
+		return refusalOf(err)
+	}
+	if a.Ban != nil {
+		return banned(a)
+	}
+	return nil
+}

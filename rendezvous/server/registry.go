@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -10,8 +12,13 @@ import (
 	"github.com/byway-chat/byway/rendezvous/directory"
 )
 
+// errEnded is what comes of a sign-in whose stream is ending. Nobody is there to be told.
+var errEnded = fmt.Errorf("the stream has ended: %w", context.Canceled)
+
 // registry knows every control stream, and which of them is a device's own.
 type registry struct {
+	admissions [256]sync.Mutex // by the first byte of a device's fingerprint; see admission
+
 	mu       sync.Mutex // guards the following
 	all      map[*conn]struct{}
 	byDevice map[identity.Fingerprint]*conn
@@ -64,17 +71,27 @@ func (r *registry) closeNoneLocked() {
 	}
 }
 
-// signIn makes c the stream of who's device and returns the one that was before. It refuses when limit devices are signed in.
-func (r *registry) signIn(c *conn, who *directory.SignedIn, limit int) (replaced *conn, ok bool) {
+// admission is the lock to be held while a stream of the device is admitted: from signIn until it has joined and is attached. Without
+// it, the steps of two streams of one device could mix, and the one that stays would not be the one that is attached.
+func (r *registry) admission(device identity.Fingerprint) *sync.Mutex {
+	return &r.admissions[int(device[0])%len(r.admissions)]
+}
+
+// signIn makes c the stream of who's device and returns the one that was before. It refuses with busy when limit devices are signed in, and
+// with errEnded where c has ended meanwhile: it must not throw out a stream that lives. The caller holds the device's admission.
+func (r *registry) signIn(c *conn, who *directory.SignedIn, limit int) (replaced *conn, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if c.ending.Load() {
+		return nil, errEnded
+	}
 	replaced = r.byDevice[who.Device]
 	if replaced == nil && len(r.byDevice) >= limit {
-		return nil, false
+		return nil, errBusy("the rendezvous is full")
 	}
 	r.byDevice[who.Device] = c
 	c.signed.Store(who)
-	return replaced, true
+	return replaced, nil
 }
 
 // present reports whether a peer has a stream on any of its connections. One that does not sign in is cut in time.

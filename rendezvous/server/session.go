@@ -119,36 +119,53 @@ func (c *conn) resume(ctx context.Context, id uint64, r *rendezvous.Resume) (*re
 
 // admit makes this the stream of its device, answers SignedIn, and after that opens the flow of envelopes.
 func (c *conn) admit(ctx context.Context, id uint64, who *directory.SignedIn) error {
-	s := c.server
-	self := relay.Address{User: who.User, Device: who.Device}
-	waiting, err := s.relay.Waiting(ctx, self)
+	waiting, err := c.server.relay.Waiting(ctx, relay.Address{User: who.User, Device: who.Device})
 	if err != nil {
 		return err
 	}
-	replaced, ok := s.conns.signIn(c, who, int(s.maxPeers.Load()))
-	if !ok {
-		return errBusy("the rendezvous is full")
+	admitted := &rendezvous.Frame{Id: id, Body: &rendezvous.Frame_SignedIn{SignedIn: &rendezvous.SignedIn{
+		Username: string(who.User), Entry: who.Entry, MailboxMessages: waiting.Messages, MailboxBytes: waiting.Bytes,
+	}}}
+	defer c.writer.Flush()
+	if err := c.join(ctx, who, admitted); err != nil {
+		return err
+	}
+	c.server.directory.Seen(who.Device) // may write to the disk, so it comes after the lock
+	c.server.log.Debug("peer signed in", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
+	return nil
+}
+
+// join takes the place of the device's former stream in the registry, in presence and at the relay, as one step for that device.
+func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rendezvous.Frame) error {
+	s := c.server
+	admission := s.conns.admission(who.Device)
+	admission.Lock()
+	defer admission.Unlock()
+	replaced, err := s.conns.signIn(c, who, int(s.maxPeers.Load()))
+	if err != nil {
+		return err
 	}
 	if replaced != nil {
 		replaced.end(&rendezvous.Goodbye{Code: string(rendezvous.CodeReplaced), Reason: "this device has connected anew"})
 	}
+	// Ban looks for streams after it has written the ban: whoever comes too late for it sees it here.
+	if err := s.directory.Admissible(ctx, who.User); err != nil {
+		c.reply(admitted.GetId(), nil, err)
+		c.end(&rendezvous.Goodbye{Code: string(rendezvous.CodeOf(err))})
+		return errEnded
+	}
 	// First in the queue, so that nothing is delivered before it, and written last, so that the peer can be reached once it knows.
-	_ = c.writer.Hold(&rendezvous.Frame{Id: id, Body: &rendezvous.Frame_SignedIn{SignedIn: &rendezvous.SignedIn{
-		Username: string(who.User), Entry: who.Entry, MailboxMessages: waiting.Messages, MailboxBytes: waiting.Bytes,
-	}}})
-	defer c.writer.Flush()
-	s.directory.Seen(who.Device)
+	_ = c.writer.Hold(admitted)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leave = s.tracker.Join(presence.Connection{
 		User: who.User, Device: who.Device, PeerID: c.peer, Since: c.since, Agent: c.agent,
 		Transport: transportName(c.stream.Conn().RemoteMultiaddr()), Address: c.stream.Conn().RemoteMultiaddr().String(),
 	})
-	if c.attachment, err = s.relay.Attach(self, c.deliver); err != nil {
+	if c.attachment, err = s.relay.Attach(relay.Address{User: who.User, Device: who.Device}, c.deliver); err != nil {
 		s.log.Error("a signed-in device could not be attached", slog.String("error", err.Error()))
 		c.drop("could not be attached to the relay")
 	}
-	s.log.Debug("peer signed in", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
 	return nil
 }
 
