@@ -86,15 +86,21 @@ func (ct *contact) accepted(self delivery.Device) []delivery.Device {
 	return out
 }
 
-// pending reports whether a device waits for the person.
-func (ct *contact) pending() bool {
-	return slices.ContainsFunc(ct.Devices, func(d *history.Device) bool { return d.Trust == history.Pending })
+// pinned returns the devices of one level of trust.
+func (ct *contact) pinned(t history.Trust) []delivery.Device {
+	var out []delivery.Device
+	for _, d := range ct.Devices {
+		if d.Trust == t {
+			out = append(out, d.Fingerprint)
+		}
+	}
+	return out
 }
 
-// keyState is what people are told of a contact's keys. A contact with nothing but unaccepted devices is blocked.
-func (ct *contact) keyState(self delivery.Device) KeyState {
+// keyState is what people are told of a contact's keys.
+func (ct *contact) keyState() KeyState {
 	switch {
-	case len(ct.accepted(self)) == 0 && ct.pending():
+	case ct.Changed:
 		return KeyChanged
 	case ct.Verified:
 		return KeyVerified
@@ -105,7 +111,9 @@ func (ct *contact) keyState(self delivery.Device) KeyState {
 // errRollback means that the rendezvous shows an older list of devices than it did before.
 var errRollback = errors.New("the directory entry is older than the one pinned")
 
-// learn takes in what the directory says of an account. Everything in it is checked: it may come from a lying rendezvous.
+// learn takes in what the directory says of an account. Everything in it is checked: it may come from a lying rendezvous. A device counts
+// only if it has signed a bundle for this very name, so that nobody's key is listed under another's. Only an entry that an accepted device
+// has signed may take devices away; what any other adds waits for the person, and changes nothing for the devices that are accepted.
 func (c *core) learn(now time.Time, rec *rendezvous.Record) error {
 	entry, err := rendezvous.ParseEntry(rec.GetEntry())
 	if err != nil {
@@ -115,61 +123,117 @@ func (c *core) learn(now time.Time, rec *rendezvous.Record) error {
 		return errors.New("check directory entry: it is for another name or another rendezvous")
 	}
 	name := delivery.Account(entry.Username)
+	proven, err := c.proven(name, entry, rec)
+	if err != nil {
+		return err
+	}
 	ct := c.contacts[name]
-	first := ct == nil
-	if first {
+	first := ct == nil || len(ct.Devices) == 0
+	if ct == nil {
 		ct = c.remember(&history.Contact{Name: name, FirstSeen: now})
 		ct.fresh = true
 	}
-	if entry.Seq < ct.entrySeq {
+	trusted := first || ct.trusts(entry.Signer)
+	if trusted && entry.Seq < ct.entrySeq {
 		return errRollback
 	}
 	ct.asked = c.connNo
-	changed := c.learnDevices(now, ct, entry, first)
+	changed := c.learnDevices(now, ct, proven, listing{entry: entry, first: first, trusted: trusted})
 	for _, d := range rec.GetDevices() {
 		changed = c.learnDevice(now, ct, d) || changed
 	}
+	if trusted && entry.Seq > ct.entrySeq {
+		ct.Entry, ct.entrySeq, changed = rec.GetEntry(), entry.Seq, true
+	}
 	if changed || first {
-		ct.Entry, ct.entrySeq = rec.GetEntry(), entry.Seq
 		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
 		c.engine.SetDevices(now, name, ct.accepted(c.self.Fingerprint))
 	}
 	return nil
 }
 
-// learnDevices compares the signed list of devices with what is pinned, and tells what is new.
-func (c *core) learnDevices(now time.Time, ct *contact, entry *rendezvous.Entry, first bool) bool {
-	if !first && entry.Seq == ct.entrySeq {
-		return false
+// trusts reports whether a device is one that the person has accepted.
+func (ct *contact) trusts(fp delivery.Device) bool {
+	d := ct.devices[fp]
+	return d != nil && d.Trust == history.Accepted
+}
+
+// proven returns the listed devices that have signed a bundle for this name. A key or PeerID that is pinned under another name makes the
+// whole record suspect.
+func (c *core) proven(name delivery.Account, entry *rendezvous.Entry, rec *rendezvous.Record) ([]rendezvous.EntryDevice, error) {
+	bundles := map[delivery.Device][]byte{}
+	for _, d := range rec.GetDevices() {
+		if fp, err := identity.FingerprintFromBytes(d.GetFingerprint()); err == nil {
+			bundles[fp] = d.GetBundle()
+		}
 	}
+	var out []rendezvous.EntryDevice
+	for _, d := range entry.Devices {
+		fp := d.Key.Fingerprint()
+		if fp == c.self.Fingerprint && string(name) == c.self.Name {
+			out = append(out, d)
+			continue
+		}
+		b, err := rendezvous.ParseBundle(bundles[fp], d.Key)
+		if err != nil || b.Rendezvous != c.rendezvous || string(b.Username) != string(name) || b.PeerID != d.PeerID {
+			continue
+		}
+		for _, known := range c.devices {
+			if known.contact.Name != name && (known.Fingerprint == fp || known.id == d.PeerID) {
+				return nil, fmt.Errorf("check directory entry: a key of it is pinned for %s", known.contact.Name)
+			}
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// listing is a directory entry and what it is worth.
+type listing struct {
+	entry   *rendezvous.Entry
+	first   bool // of this account, ever
+	trusted bool // signed by a device that is accepted
+}
+
+// learnDevices compares the devices that are listed with those that are pinned, tells what is new, and reports whether anything has changed.
+func (c *core) learnDevices(now time.Time, ct *contact, proven []rendezvous.EntryDevice, l listing) bool {
+	changed, stays := false, false
 	for _, d := range ct.Devices {
-		if _, listed := entry.Device(d.Fingerprint); !listed && d.Trust != history.Gone {
-			d.Trust = history.Gone
+		_, listed := l.entry.Device(d.Fingerprint)
+		stays = stays || listed && d.Trust == history.Accepted
+		if !listed && (d.Trust == history.Pending || d.Trust == history.Accepted && l.trusted) {
+			d.Trust, changed = history.Gone, true
 			c.unlink(ct.devices[d.Fingerprint])
 		}
 	}
+	broken := !l.first && !stays
+	changed = changed || broken != ct.Changed
+	news := broken && !ct.Changed
+	ct.Changed = broken
 	change := KeyDeviceAdded
-	if !first && len(ct.accepted(delivery.Device{})) == 0 {
-		change = KeyIdentityChanged
-		ct.Verified = false
+	switch {
+	case l.first:
+		change = KeyFirstSeen
+	case broken:
+		change, ct.Verified = KeyIdentityChanged, false
 	}
-	for _, listed := range entry.Devices {
+	for _, listed := range proven {
 		fp := listed.Key.Fingerprint()
-		known := ct.devices[fp]
-		switch {
-		case known != nil && known.Trust != history.Gone:
+		d := ct.devices[fp]
+		known := d != nil && d.Trust != history.Gone
+		if known && (d.Trust == history.Accepted || !news) {
 			continue
-		case known != nil:
-			known.Trust = history.Pending // it comes back: ask again
-		default:
-			known = c.pin(now, ct, listed)
 		}
-		if first || fp == c.self.Fingerprint {
-			known.Trust = history.Accepted
+		if d == nil {
+			d = c.pin(now, ct, listed)
 		}
-		c.tellKey(ct, known, first, change)
+		d.Trust, changed = history.Pending, true
+		if l.first || fp == c.self.Fingerprint {
+			d.Trust = history.Accepted
+		}
+		c.tellKey(ct, d, change)
 	}
-	return true
+	return changed
 }
 
 // pin adds a device that was never seen before.
@@ -187,18 +251,15 @@ func (c *core) pin(now time.Time, ct *contact, listed rendezvous.EntryDevice) *d
 	return d
 }
 
-func (c *core) tellKey(ct *contact, d *device, first bool, change KeyChange) {
+// tellKey tells of a device whose key is new, our own other ones included: whoever runs the rendezvous could have put one there.
+func (c *core) tellKey(ct *contact, d *device, change KeyChange) {
 	if d.Fingerprint == c.self.Fingerprint {
 		return
 	}
-	if first {
-		change = KeyFirstSeen
-	}
 	blocked := d.Trust != history.Accepted
-	if first && string(ct.Name) == c.self.Name {
-		return // our own other devices, met when this one was enrolled
-	}
-	c.hub.publish(Event{Type: EventKey, User: string(ct.Name), Device: d.Fingerprint.Device(), Change: change, Fingerprint: d.Fingerprint.String(), Blocked: &blocked})
+	c.hub.publish(Event{
+		Type: EventKey, User: string(ct.Name), Device: d.Fingerprint.Device(), Change: change, Fingerprint: d.Fingerprint.String(), Blocked: &blocked,
+	})
 }
 
 // learnDevice takes in a device's bundle and addresses, and reports whether something worth keeping has changed.
@@ -326,6 +387,16 @@ func (p *Peer) learnNow(ctx context.Context, name rendezvous.Username, records [
 	})
 	if err != nil {
 		return err
+	}
+	if learnErr == nil {
+		err = p.core.do(ctx, func() {
+			if p.core.contacts[delivery.Account(name)] == nil {
+				learnErr = errors.New("the answer is about somebody else")
+			}
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if learnErr != nil && CodeOf(learnErr) == CodeFailed {
 		return &Error{

@@ -84,15 +84,20 @@ func desk(t *testing.T) (*core, *Subscription) {
 // records makes what a rendezvous shows of bob: an entry of the given devices, signed by the first of them, and their bundles.
 func records(t *testing.T, c *core, seq uint64, devices ...int) *rendezvous.Record {
 	t.Helper()
+	return recordsOf(t, c, "bob", seq, devices...)
+}
+
+func recordsOf(t *testing.T, c *core, name rendezvous.Username, seq uint64, devices ...int) *rendezvous.Record {
+	t.Helper()
 	at := now(t)
-	entry := &rendezvous.Entry{Rendezvous: c.rendezvous, Username: "bob", Seq: seq, Issued: at}
-	rec := &rendezvous.Record{Username: "bob"}
+	entry := &rendezvous.Entry{Rendezvous: c.rendezvous, Username: name, Seq: seq, Issued: at}
+	rec := &rendezvous.Record{Username: string(name)}
 	for _, i := range devices {
 		k := identitytest.Keyring(i)
 		entry.Devices = append(entry.Devices, rendezvous.EntryDevice{Key: k.Identity.Public(), PeerID: peerID(t, k), Added: at})
 		e := k.Encryption[0]
 		b := &rendezvous.Bundle{
-			Rendezvous: c.rendezvous, Username: "bob", PeerID: peerID(t, k), Seq: 1, NotBefore: e.Created(), NotAfter: e.Created().Add(bundleLife), Key: e.Public(),
+			Rendezvous: c.rendezvous, Username: name, PeerID: peerID(t, k), Seq: 1, NotBefore: e.Created(), NotAfter: e.Created().Add(bundleLife), Key: e.Public(),
 		}
 		signed, err := b.Sign(k.Identity)
 		if err != nil {
@@ -161,11 +166,11 @@ func TestPins(t *testing.T) {
 	if got := ct.accepted(c.self.Fingerprint); !slices.Equal(got, []delivery.Device{fingerprint(1)}) {
 		t.Errorf("with a second device: accepted %v, want the first only", got)
 	}
-	if err := c.acceptKeys("bob"); err != nil {
+	if err := c.acceptKeys(ct, false, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := ct.accepted(c.self.Fingerprint); len(got) != 2 || ct.keyState(c.self.Fingerprint) != KeyVerified {
-		t.Errorf("after accepting: accepted %v, key %v", got, ct.keyState(c.self.Fingerprint))
+	if got := ct.accepted(c.self.Fingerprint); len(got) != 2 || ct.keyState() != KeyVerified {
+		t.Errorf("after accepting: accepted %v, key %v", got, ct.keyState())
 	}
 }
 
@@ -187,14 +192,14 @@ func TestChangedIdentityIsRefused(t *testing.T) {
 	if last := events[len(events)-1]; !*last.Blocked {
 		t.Errorf("the change is told as %+v, want blocked", last)
 	}
-	if got := ct.keyState(c.self.Fingerprint); got != KeyChanged {
+	if got := ct.keyState(); got != KeyChanged {
 		t.Errorf("key state is %v, want changed", got)
 	}
 	m := delivery.Message{To: "bob", Body: "secret"}
 	if err := c.accept(&m, ""); CodeOf(err) != CodeKeyChanged {
 		t.Errorf("send: got %v, want key-changed", err)
 	}
-	if err := c.acceptKeys("bob"); err != nil {
+	if err := c.acceptKeys(ct, false, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.accept(&m, ""); err != nil {
@@ -235,20 +240,90 @@ func TestDirectoryLies(t *testing.T) {
 	}
 }
 
-// TestBundleOfAnotherDevice: a bundle counts only for the device that signed it.
-func TestBundleOfAnotherDevice(t *testing.T) {
+// TestKeyThatProvesNothing: a listed key counts only with a bundle that it has signed for this name.
+func TestKeyThatProvesNothing(t *testing.T) {
 	c, _ := desk(t)
 	rec := records(t, c, 1, 1)
 	rec.Devices[0].Bundle = records(t, c, 1, 2).Devices[0].Bundle
 	if err := c.learn(now(t), rec); err != nil {
 		t.Fatal(err)
 	}
-	ct := c.contacts["bob"]
-	if d := ct.devices[fingerprint(1)]; d.bundle != nil {
-		t.Error("a foreign bundle was taken")
+	if got := c.contacts["bob"].accepted(c.self.Fingerprint); len(got) != 0 {
+		t.Errorf("accepted %v", got)
 	}
-	if _, err := c.seal(now(t), ct.devices[fingerprint(1)], []byte("x")); !errors.Is(err, errNoBundle) {
-		t.Errorf("seal: got %v, want no bundle", err)
+	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.contacts["bob"].accepted(c.self.Fingerprint); !slices.Equal(got, []delivery.Device{fingerprint(1)}) {
+		t.Errorf("with the real bundle: accepted %v", got)
+	}
+}
+
+// TestForeignKey: a key that is pinned for one name is not believed under another.
+func TestForeignKey(t *testing.T) {
+	c, _ := desk(t)
+	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.learn(now(t), recordsOf(t, c, "mallory", 1, 3, 1)); err == nil {
+		t.Error("bob's key was believed to be mallory's")
+	}
+	if got := c.devices[fingerprint(1)].contact.Name; got != "bob" {
+		t.Errorf("bob's device now belongs to %s", got)
+	}
+}
+
+// TestStrangerCannotRemove: an entry signed by a device that nobody has accepted takes no device away and rolls nothing forward.
+func TestStrangerCannotRemove(t *testing.T) {
+	c, _ := desk(t)
+	at := now(t)
+	if err := c.learn(at, records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	ct := c.contacts["bob"]
+	if err := c.accept(&delivery.Message{To: "bob", Body: "queued"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.learn(at, records(t, c, 1<<40, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := ct.accepted(c.self.Fingerprint); !slices.Equal(got, []delivery.Device{fingerprint(1)}) {
+		t.Errorf("accepted %v, want the pinned device", got)
+	}
+	if c.engine.Pending() != 1 {
+		t.Error("what was queued for the pinned device is gone")
+	}
+	if err := c.learn(at, records(t, c, 2, 1)); err != nil {
+		t.Errorf("the honest entry after the lie: %v", err)
+	}
+	if got := ct.keyState(); got != KeyPinned {
+		t.Errorf("after the lie has ended the key is %v, want pinned", got)
+	}
+	if err := c.accept(&delivery.Message{To: "bob", Body: "again"}, ""); err != nil {
+		t.Errorf("send after the lie has ended: %v", err)
+	}
+}
+
+// TestNumberCoversWhatIsAccepted: the safety number changes with a pending device, and one command does not accept a device that it was not shown for.
+func TestNumberCoversWhatIsAccepted(t *testing.T) {
+	c, _ := desk(t)
+	at := now(t)
+	if err := c.learn(at, records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	ct := c.contacts["bob"]
+	before := c.verification(ct).SafetyNumber
+	if err := c.learn(at, records(t, c, 2, 3, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.acceptKeys(ct, true, at.Add(-time.Second)); CodeOf(err) != CodeKeyChanged {
+		t.Errorf("accepting unseen: got %v, want key-changed", err)
+	}
+	if after := c.verification(ct).SafetyNumber; after == before {
+		t.Error("the number does not cover the device that accepting would trust")
+	}
+	if err := c.acceptKeys(ct, true, at.Add(-time.Second)); err != nil {
+		t.Errorf("accepting what was shown: %v", err)
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *core) tellProgress(n delivery.NoticeProgress) {
 func (c *core) tellMessage(m delivery.Incoming, order int64) {
 	key := KeyPinned
 	if ct := c.contacts[m.From]; ct != nil {
-		key = ct.keyState(c.self.Fingerprint)
+		key = ct.keyState()
 		if ct.greeted = ct.greeted || !ct.fresh; !ct.greeted {
 			ct.greeted, key = true, KeyNew
 		}

@@ -103,7 +103,7 @@ func (c *core) accept(m *delivery.Message, ref string) error {
 	if ct == nil {
 		return noSuchUser(string(m.To))
 	}
-	if ct.keyState(c.self.Fingerprint) == KeyChanged {
+	if ct.keyState() == KeyChanged {
 		return keyChanged(ct)
 	}
 	if ref != "" {

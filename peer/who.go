@@ -105,7 +105,7 @@ func (c *core) describe(name delivery.Account, online bool) Contact {
 	if ct == nil {
 		return out
 	}
-	out.Key = ct.keyState(c.self.Fingerprint)
+	out.Key = ct.keyState()
 	for _, fp := range ct.accepted(c.self.Fingerprint) {
 		out.Devices++
 		if d := ct.devices[fp]; d != nil && d.link != nil {

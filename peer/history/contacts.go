@@ -20,12 +20,16 @@ const (
 
 // Contact is what this home has pinned and remembers of one account, its own included. Byte fields are as they were signed.
 type Contact struct {
-	Name      delivery.Account `json:"name"`
-	Entry     []byte           `json:"entry"`
-	Devices   []*Device        `json:"devices"`
-	Verified  bool             `json:"verified"` // the safety number was compared
-	FirstSeen time.Time        `json:"first_seen"`
-	Active    time.Time        `json:"active"` // latest message either way
+	Name     delivery.Account `json:"name"`
+	Entry    []byte           `json:"entry"`
+	Devices  []*Device        `json:"devices"`
+	Verified bool             `json:"verified"` // the safety number was compared
+	// Changed is set while the directory lists none of the devices that are accepted: nothing new is written to the account then.
+	Changed bool `json:"changed,omitempty"`
+	// Shown are the devices under the safety number that the person was shown last.
+	Shown     []delivery.Device `json:"shown,omitempty"`
+	FirstSeen time.Time         `json:"first_seen"`
+	Active    time.Time         `json:"active"` // latest message either way
 }
 
 // Device is a pinned device of a contact.
