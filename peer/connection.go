@@ -159,7 +159,7 @@ func (p *Peer) prepare(ctx context.Context, conn *client.Conn) error {
 		if err != nil {
 			return fmt.Errorf("look contacts up: %w", err)
 		}
-		p.core.post(func() { p.core.learnAll(time.Now(), conn, found) })
+		p.core.post(func() { p.core.learnAll(time.Now(), conn, page, found) })
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ type device struct {
 
 	inits      *rate.Limiter // of the sessions that it opens
 	resetAsked time.Time     // when we last asked it for a new session
+	resetTaken time.Time     // when it last asked us
 	blocked    int           // envelopes kept while it is not accepted
 }
 

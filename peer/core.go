@@ -239,7 +239,6 @@ func (c *core) settle(now time.Time) {
 	if batch.Refused > 0 {
 		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
 	}
-	c.forgetReset(effects.Notices)
 	for _, s := range effects.Sends {
 		c.send(now, s)
 	}

@@ -52,7 +52,7 @@ var errUnknownSender = errors.New("the sender's device is not known")
 // receive opens an envelope. Whatever is wrong with one ends there, without an answer: the sender must learn nothing from our errors.
 func (c *core) receive(in inbound) {
 	if queue, asking := c.strangers[in.name]; asking {
-		if len(queue) < maxStrangers {
+		if len(queue) < maxStranger {
 			c.strangers[in.name] = append(queue, in)
 		}
 		return // one too many is not taken: it comes again
@@ -150,6 +150,10 @@ func (c *core) receiveInit(in inbound, header session.Header) {
 		return
 	}
 	if d := c.devices[in.device]; d != nil && !d.inits.Allow() {
+		if in.way.IsDirect() {
+			return // the sender has had no acknowledgement and sends again; keeping it would let a link fill our memory
+		}
+		// The rendezvous has at most its window of these under way.
 		time.AfterFunc(initRetry, func() { c.post(func() { c.receive(in) }) })
 		return
 	}
@@ -189,9 +193,26 @@ func (c *core) opened(in inbound, payload []byte) {
 		return
 	}
 	d := c.devices[in.device]
+	if p.Kind == delivery.KindReset && !c.resetSession(d, p.Reset.Session) {
+		in.taken()
+		return
+	}
 	c.active(time.Now(), d.contact)
 	c.engine.Arrived(time.Now(), d.contact.Name, in.device, in.way, p)
 	in.taken()
+}
+
+// resetSession ends the session that a device says it cannot open, before anything is sent again: it must go into a new one. A Reset of any other
+// session, or the next within ten seconds, is no reason to send everything again.
+func (c *core) resetSession(d *device, id session.ID) bool {
+	s := c.senders[d.Fingerprint]
+	now := time.Now()
+	if s == nil || s.chain.ID() != id || now.Sub(d.resetTaken) < resetEvery {
+		return false
+	}
+	d.resetTaken = now
+	delete(c.senders, d.Fingerprint)
+	return true
 }
 
 // discard drops an envelope that will never open. It is dealt with: nobody must send it again.
@@ -203,19 +224,24 @@ func (c *core) discard(in inbound, why string) {
 // block keeps an envelope of a device that the person has not accepted, unopened and unanswered.
 func (c *core) block(in inbound) {
 	d := c.devices[in.device]
-	if d.blocked >= maxBlockedInMemory {
-		return // not taken: the rendezvous keeps it within its own quota
+	in.taken()
+	if d.blocked >= maxBlockedNow {
+		// It is taken all the same: left with the rendezvous it would hold up what others have sent. Its sender has had no acknowledgement.
+		c.log.Info("envelope of an unaccepted device is not kept", slog.String("device", in.device.Device()))
+		return
 	}
 	d.blocked++
 	c.batch.Blocked = append(c.batch.Blocked, history.Blocked{Account: d.contact.Name, Device: in.device, Way: in.way, Envelope: in.envelope})
-	in.taken()
 }
 
-// maxBlockedInMemory is how many envelopes of an unaccepted device this process takes.
-const maxBlockedInMemory = 500
+// maxBlockedNow is how many envelopes of an unaccepted device this process keeps; the history has a bound of its own.
+const maxBlockedNow = 500
 
-// maxStrangers is how many envelopes of one name wait while the directory is asked who that is.
-const maxStrangers = 256
+// Of how many names, and how much of each, waits while the directory is asked who that is.
+const (
+	maxStrangers = 64
+	maxStranger  = 128
+)
 
 // introduce asks the directory who a sender is, and then tries once more, in order, what has come from that name meanwhile.
 func (c *core) introduce(in inbound) {
@@ -224,7 +250,7 @@ func (c *core) introduce(in inbound) {
 		c.discard(in, "sender is not in the directory")
 		return
 	}
-	if c.conn == nil {
+	if c.conn == nil || len(c.strangers) >= maxStrangers {
 		return // not taken: it comes again when there is somebody to ask
 	}
 	c.strangers[in.name] = []inbound{in}

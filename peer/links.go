@@ -12,6 +12,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 )
@@ -91,19 +92,27 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 		s.reason = "no-address-known"
 		return nil
 	}
+	if c.policies[d.contact.Name] == delivery.RelayOnly {
+		s.reason = "policy-here"
+		return nil
+	}
 	done := make(chan struct{})
 	s.trying = done
-	started := now
+	started, fp := now, d.Fingerprint
 	c.spawn(func() {
 		l, err := c.open(d.id, addrs)
 		c.post(func() {
 			s.trying = nil
 			close(done)
-			if err != nil {
+			d := c.devices[fp] // the core may have begun again from the disk meanwhile
+			switch {
+			case err == nil && d != nil:
+				c.linkUp(d, l, true, time.Since(started))
+			case err == nil:
+				l.End(errNotAllowed)
+			case d != nil:
 				c.dialFailed(d, err)
-				return
 			}
-			c.linkUp(d, l, true, time.Since(started))
 		})
 	})
 	return done
@@ -186,7 +195,8 @@ func (c *core) allowed(ctx context.Context, h link.Hello, id peer.ID) bool {
 	}
 	match := func() (known, ok bool) {
 		d := c.devices[h.Fingerprint]
-		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == id && d.Trust == history.Accepted
+		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == id && d.Trust == history.Accepted &&
+			c.policies[d.contact.Name] != delivery.RelayOnly
 	}
 	var known, ok, ask bool
 	err := c.do(ctx, func() {
@@ -228,9 +238,14 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	d.dial.reset()
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
 	c.tellRoute(d, oldWay, "direct way answers", took)
+	fp := d.Fingerprint
 	c.spawn(func() {
 		<-l.Done()
-		c.post(func() { c.linkDown(d, l, "link ended") })
+		c.post(func() {
+			if d := c.devices[fp]; d != nil {
+				c.linkDown(d, l, "link ended")
+			}
+		})
 	})
 }
 
@@ -249,7 +264,7 @@ func (c *core) linkDown(d *device, l *link.Link, why string) {
 
 func (c *core) unlink(d *device) {
 	if d != nil && d.link != nil {
-		c.linkDown(d, d.link, "device left the account")
+		c.linkDown(d, d.link, "not allowed any more")
 	}
 }
 

@@ -38,17 +38,6 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 	}
 }
 
-// forgetReset ends the sessions that the other side cannot open, before anything is sent again: it must go into new ones.
-func (c *core) forgetReset(notices []delivery.Notice) {
-	for _, n := range notices {
-		if reset, ok := n.(delivery.NoticeReset); ok {
-			if s := c.senders[reset.Device]; s != nil && s.chain.ID() == reset.Session {
-				delete(c.senders, reset.Device)
-			}
-		}
-	}
-}
-
 // states maps the engine's stages to the states of the contract.
 var states = map[delivery.Stage]State{
 	delivery.StageAccepted: StateAccepted, delivery.StageStored: StateStored, delivery.StageDelivered: StateDelivered, delivery.StageFailed: StateFailed,

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -11,12 +12,12 @@ import (
 )
 
 // learnAll takes in the records that a connection has brought, unless it is not the one in use any more.
-func (c *core) learnAll(now time.Time, conn *client.Conn, records []*rendezvous.Record) {
+func (c *core) learnAll(now time.Time, conn *client.Conn, asked []string, records []*rendezvous.Record) {
 	if c.conn != conn {
 		return
 	}
 	for _, rec := range records {
-		if rec.GetUnknown() {
+		if rec.GetUnknown() || !slices.Contains(asked, rec.GetUsername()) {
 			continue
 		}
 		if err := c.learn(now, rec); err != nil {
@@ -104,7 +105,7 @@ func (c *core) ask(name string, then func()) {
 			c.log.Info("look-up failed", slog.Any("error", err))
 		}
 		c.post(func() {
-			c.learnAll(time.Now(), conn, records)
+			c.learnAll(time.Now(), conn, []string{name}, records)
 			then()
 		})
 	})

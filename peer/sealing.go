@@ -14,6 +14,7 @@ import (
 const (
 	sessionMessages = 1024
 	sessionAge      = 15 * time.Minute
+	maxSubmits      = 8192             // envelopes of whose fate the rendezvous has said nothing yet
 	noBundlePause   = 10 * time.Second // between two looks for a device's missing bundle
 )
 
@@ -85,6 +86,9 @@ func (c *core) transmit(d *device, s delivery.Send, envelope []byte) error {
 	}
 	if c.conn == nil {
 		return errors.New("the rendezvous has just gone")
+	}
+	if len(c.submits) >= maxSubmits {
+		return errors.New("the rendezvous owes too many answers")
 	}
 	id, err := c.conn.Submit(d.Fingerprint, envelope, s.LiveOnly)
 	if err != nil {

@@ -116,7 +116,9 @@ func (c *core) accept(m *delivery.Message, ref string) error {
 		return acceptError(c.self.Name, m.To, err)
 	}
 	*m = accepted
-	c.active(now, ct)
+	if m.Policy != delivery.RelayOnly {
+		c.active(now, ct) // which looks for a direct way, and so tells them our address
+	}
 	if string(m.To) == c.self.Name {
 		return nil
 	}
@@ -233,7 +235,15 @@ func (p *Peer) SetWay(ctx context.Context, user, way string) error {
 	if err := p.contact(ctx, name); err != nil {
 		return err
 	}
-	return p.core.do(ctx, func() { p.core.policies[delivery.Account(name)] = policy })
+	return p.core.do(ctx, func() {
+		c, account := p.core, delivery.Account(name)
+		c.policies[account] = policy
+		if ct := c.contacts[account]; ct != nil && policy == delivery.RelayOnly {
+			for _, d := range ct.devices {
+				c.unlink(d)
+			}
+		}
+	})
 }
 
 // Receipt tells how far one of our own messages has come.

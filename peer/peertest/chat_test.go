@@ -241,3 +241,27 @@ func TestReadReceipt(t *testing.T) {
 		alice.MustReach(r.ID, peer.StateRead)
 	})
 }
+
+// TestRelayOnlyTellsNoAddress: a contact who is written to by relay only gets no connection from us, also while the peer stays up.
+func TestRelayOnlyTellsNoAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		ctx := context.Background()
+		if err := alice.SetWay(ctx, "bob", "relay"); err != nil {
+			t.Fatal(err)
+		}
+		r := alice.MustSend("bob", "from nowhere")
+		if got := alice.MustReach(r.ID, peer.StateDelivered); got.Way != peer.WayRelay {
+			t.Errorf("went by %q, want relay", got.Way)
+		}
+		time.Sleep(time.Minute)
+		for _, n := range []*peertest.Node{alice, bob} {
+			for _, e := range n.Events(peer.EventRoute) {
+				if e.New == peer.WayLAN {
+					t.Errorf("a direct way was opened: %+v", e)
+				}
+			}
+		}
+	})
+}
