@@ -12,7 +12,6 @@ import (
 	libpeer "github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/byway-chat/byway/crypto/identity"
-	"github.com/byway-chat/byway/crypto/password"
 	"github.com/byway-chat/byway/peer/lan"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
@@ -95,12 +94,7 @@ func (p *Peer) askPassword(ctx context.Context, why PasswordUse) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	prepared, err := password.PrepareLogin(string(raw))
-	clear(raw)
-	if err != nil {
-		return nil, &Error{Code: CodeBadCredentials, Message: "the password is empty or has characters that cannot be used", Err: err}
-	}
-	return prepared, nil
+	return preparePassword(raw)
 }
 
 // openKeys opens the key file and starts the network under the host key in it.

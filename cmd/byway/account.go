@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -39,9 +40,42 @@ func (p *program) register(ctx context.Context) error {
 	return p.signIn(ctx, need{enrol: true, signIn: peer.SignInRegister, own: true}, "registered as")
 }
 
-// login proves the password. A home that is enrolled already proves it by opening the key file, unless a peer runs.
+// login proves the password. A home that is enrolled proves it by opening the key file. Where no password is given to a home whose
+// peer runs, or the key file needs none, nothing is proven, and it only says who is signed in.
 func (p *program) login(ctx context.Context) error {
-	return p.signIn(ctx, need{enrol: true, signIn: peer.SignInLogin}, "signed in as")
+	home, err := peer.Inspect(p.flags.home)
+	if err != nil {
+		return err
+	}
+	done := "signed in as"
+	if home.Exists {
+		done = "this home is already signed in as"
+		if err := p.checkPassword(ctx, home); err != nil {
+			return err
+		}
+	}
+	return p.signIn(ctx, need{enrol: true, signIn: peer.SignInLogin}, done)
+}
+
+// checkPassword tries the password that is given on the key file of a home whose peer runs: that one asks nobody for it. Without a running
+// peer the one that is started opens the key file.
+func (p *program) checkPassword(ctx context.Context, home peer.HomeInfo) error {
+	if !home.NeedsPassphrase || p.flags.passwordFile == "" && p.flags.passwordCommand == "" {
+		return nil
+	}
+	client, err := p.dial(ctx)
+	if errors.Is(err, api.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	client.Close()
+	secret, err := p.password(false)(ctx, peer.PasswordOpen, home.User)
+	if err != nil {
+		return err
+	}
+	return peer.CheckPassword(p.flags.home, secret)
 }
 
 func (p *program) signIn(ctx context.Context, n need, done string) (err error) {

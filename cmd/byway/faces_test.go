@@ -42,6 +42,36 @@ func TestSendOutcomes(t *testing.T) {
 	}
 }
 
+// A running peer of somebody else must not carry out what was meant for another.
+func TestRunningPeerOfAnother(t *testing.T) {
+	const here = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+	for _, tc := range []struct {
+		flags  string
+		code   int
+		stderr string
+	}{
+		{"--user alice", 0, ""},
+		{"--user Alice", 0, ""},
+		{"--user carol", 2, "this home belongs to alice"},
+		{"--user a/b", 2, "this home belongs to alice"},
+		{"--rendezvous /ip4/192.0.2.1/tcp/29929/p2p/" + here, 0, ""},
+		{"--rendezvous /ip4/192.0.2.1/tcp/29929/p2p/12D3KooWRBy97UB99e3J6hiPesre1MZeuNQvfan4gBziswrRJsNK", 2, "this home is enrolled at another rendezvous"},
+		{"--rendezvous nonsense", 2, "the address of the rendezvous is wrong"},
+	} {
+		t.Run(tc.flags, func(t *testing.T) {
+			f := startFake(t)
+			f.rendezvous = here
+			code, _, stderr := f.run(t.Context(), strings.NewReader(""), append(strings.Fields(tc.flags), "send", "bob", "hi")...)
+			if code != tc.code || !strings.Contains(stderr, tc.stderr) {
+				t.Errorf("got %d, %q; want %d, %q", code, stderr, tc.code, tc.stderr)
+			}
+			if (len(f.sent) > 0) != (tc.code == 0) {
+				t.Errorf("sent %q", f.sent)
+			}
+		})
+	}
+}
+
 func TestSendText(t *testing.T) {
 	for _, tc := range []struct {
 		name, input string

@@ -19,9 +19,10 @@ import (
 
 // fakePeer answers on a home's socket as a running peer of alice does. What is sent to bob is accepted and then comes to the state in fate.
 type fakePeer struct {
-	home   string
-	server *http.Server
-	done   chan struct{}
+	home       string
+	rendezvous string // PeerID
+	server     *http.Server
+	done       chan struct{}
 
 	mu     sync.Mutex
 	fate   peer.State
@@ -80,7 +81,7 @@ func refuse(w http.ResponseWriter, status int, code peer.Code, hint string) {
 }
 
 func (f *fakePeer) status(w http.ResponseWriter, _ *http.Request) {
-	answer(w, peer.Status{User: "alice", Device: "00112233aabbccdd", PeerID: "12D3", Version: "test"})
+	answer(w, peer.Status{User: "alice", Device: "00112233aabbccdd", PeerID: "12D3", Version: "test", Rendezvous: peer.Rendezvous{PeerID: f.rendezvous}})
 }
 
 func (f *fakePeer) send(w http.ResponseWriter, r *http.Request) {

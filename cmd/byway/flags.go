@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // flags are those that every command takes. Each has an environment form: BYWAY_ and its name in capitals.
@@ -50,18 +51,28 @@ func (f *flags) register(set *pflag.FlagSet) {
 // shortNames are environment forms that do not repeat a flag's name.
 var shortNames = map[string]string{"log-level": "BYWAY_LOG"}
 
+// siblings are flags of which one takes the place of the other: given on the command line, it beats the other's environment form, too.
+var siblings = map[string]string{"password-file": "password-command", "password-command": "password-file"}
+
 // fromEnvironment sets every flag that the command line did not from the environment.
 func fromEnvironment(cmd *cobra.Command, getenv func(string) string) error {
+	sets := []*pflag.FlagSet{cmd.InheritedFlags(), cmd.Root().PersistentFlags()}
+	given := map[string]bool{}
+	for _, set := range sets {
+		set.VisitAll(func(f *pflag.Flag) { given[f.Name] = given[f.Name] || f.Changed })
+	}
 	var failed error
-	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { failed = errors.Join(failed, fromVariable(f, getenv)) })
-	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) { failed = errors.Join(failed, fromVariable(f, getenv)) })
+	for _, set := range sets {
+		set.VisitAll(func(f *pflag.Flag) {
+			if !f.Changed && !given[siblings[f.Name]] {
+				failed = errors.Join(failed, fromVariable(f, getenv))
+			}
+		})
+	}
 	return failed
 }
 
 func fromVariable(f *pflag.Flag, getenv func(string) string) error {
-	if f.Changed {
-		return nil
-	}
 	name := "BYWAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 	value := getenv(name)
 	if value == "" {
@@ -107,6 +118,31 @@ func (f *flags) resolve(getenv func(string) string) error {
 	f.home = home
 	if f.passwordFile != "" && f.passwordCommand != "" {
 		return usage("a password file and a password command are both given", "give one of them")
+	}
+	return nil
+}
+
+// fit says whether a running peer is the one that --user and --rendezvous mean. It refuses what a peer that is being started refuses.
+func (f *flags) fit(st *peer.Status) error {
+	if f.user != "" {
+		name, err := rendezvous.ParseUsername(f.user)
+		if err != nil || string(name) != st.User {
+			return usage("this home belongs to "+clean(st.User), "leave --user out, or use another --home")
+		}
+	}
+	if f.rendezvous == "" {
+		return nil
+	}
+	address, err := rendezvous.ParseAddress(f.rendezvous)
+	if err != nil {
+		hint := ""
+		if bad, ok := errors.AsType[*rendezvous.AddressError](err); ok {
+			hint = bad.Hint
+		}
+		return usage("the address of the rendezvous is wrong: "+err.Error(), hint)
+	}
+	if st.Rendezvous.PeerID != "" && st.Rendezvous.PeerID != address.ID.String() {
+		return usage("this home is enrolled at another rendezvous", "use another --home for another rendezvous")
 	}
 	return nil
 }

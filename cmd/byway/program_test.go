@@ -61,6 +61,8 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", "who --dance", "", 2, "byway: error: unknown flag: --dance\nbyway: hint: byway who --help"},
 		{"bad environment", "who", "BYWAY_JSON=perhaps", 2, `byway: error: the environment variable BYWAY_JSON holds "perhaps"`},
 		{"two passwords", "who --password-file a --password-command b", "", 2, "byway: error: a password file and a password command"},
+		{"a flag beats the environment of the other", "version --password-file a", "BYWAY_PASSWORD_COMMAND=b", 0, ""},
+		{"and the other way round", "version --password-command b", "BYWAY_PASSWORD_FILE=a", 0, ""},
 		{"bad level", "who --log-level loud", "", 2, `byway: error: there is no log level "loud"`},
 		{"negative limit", "history --limit -1", "", 2, "byway: error: --limit cannot be negative"},
 		{"chat is not JSON", "--json", "", 2, "byway: error: a chat is not JSON\nbyway: hint: byway bot"},

@@ -69,7 +69,7 @@ func (s *session) openLocked(ctx context.Context) error {
 
 func (s *session) tryLocked(ctx context.Context) error {
 	if !s.need.own {
-		client, err := api.Dial(ctx, s.p.flags.home)
+		client, err := s.p.dial(ctx)
 		if err == nil {
 			s.client = client
 			return nil
@@ -84,6 +84,23 @@ func (s *session) tryLocked(ctx context.Context) error {
 	}
 	s.own, s.client = own, own.client
 	return nil
+}
+
+// dial connects to the running peer and checks that it is the one that the flags mean. ErrGone is in the error's chain where none runs.
+func (p *program) dial(ctx context.Context) (*api.Client, error) {
+	client, err := api.Dial(ctx, p.flags.home)
+	if err != nil || p.flags.user == "" && p.flags.rendezvous == "" {
+		return client, err
+	}
+	st, err := client.Status(ctx)
+	if err == nil {
+		err = p.flags.fit(&st)
+	}
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return client, nil
 }
 
 // current is the client to use now.
