@@ -60,6 +60,7 @@ type remote struct {
 
 	next     uint64 // next number expected from it; 0: nothing has ever come
 	held     map[uint64]*Incoming
+	heldSize int // bytes of bodies in held
 	receipts []Receipt
 	came     Way // by which the latest message came: the acknowledgement goes back that way, which is known to work
 }
@@ -77,6 +78,7 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 		r := &remote{device: d.Device, account: d.Account, start: d.Start, next: d.Next, held: map[uint64]*Incoming{}}
 		for _, m := range d.Held {
 			r.held[m.N] = &m
+			r.heldSize += len(m.Body)
 		}
 		e.devices[d.Device] = r
 	}

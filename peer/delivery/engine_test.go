@@ -189,6 +189,43 @@ func TestTooFarAhead(t *testing.T) {
 	})
 }
 
+// TestTooMuchToHold wants large messages beyond the byte bound to be neither kept nor acknowledged, until those before them have come.
+func TestTooMuchToHold(t *testing.T) {
+	large := func(n, low uint64) *Payload {
+		p := textOf(n, low, 1)
+		p.Text.Body = strings.Repeat("x", MaxBody)
+		return p
+	}
+	e := New("bob", Snapshot{}, Limits{})
+	e.RelayUp(t0)
+	const fit = 4 << 20 / MaxBody
+	for n := uint64(2); n <= 100; n++ {
+		e.Arrived(t0, "alice", alice1, WayRelay, large(n, 1))
+	}
+	out := e.Take(t0)
+	equal(t, "ranges", out.Sends[0].Payload.Ack.Ranges, []Range{{2, fit}})
+	if got := len(pick[OpReceive](out.Ops)); got != fit {
+		t.Errorf("got %d kept, want %d", got, fit)
+	}
+	var s Snapshot
+	s.Devices = []DeviceState{{Account: "alice", Device: alice1, Next: 1}}
+	for _, op := range pick[OpReceive](out.Ops) {
+		s.Devices[0].Held = append(s.Devices[0].Held, op.Message)
+	}
+	e = New("bob", s, Limits{}) // the bound outlives the process
+	e.RelayUp(t0)
+	e.Arrived(t0, "alice", alice1, WayRelay, large(fit+2, 1))
+	if out := e.Take(t0); !out.Empty() {
+		t.Errorf("got %+v, want nothing", out)
+	}
+	e.Arrived(t0, "alice", alice1, WayRelay, large(90, 90)) // what has no other before it frees the rest, and is taken
+	out = e.Take(t0)
+	equal(t, "shown", len(pick[NoticeMessage](out.Notices)), fit+1)
+	equal(t, "next", out.Sends[0].Payload.Ack.Next, uint64(91))
+	e.Arrived(t0, "alice", alice1, WayRelay, large(92, 91))
+	equal(t, "ranges", e.Take(t0).Sends[0].Payload.Ack.Ranges, []Range{{92, 1}})
+}
+
 func TestGaps(t *testing.T) {
 	type step struct {
 		payload *Payload

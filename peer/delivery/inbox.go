@@ -36,8 +36,8 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 	}
 	_, duplicate := r.held[t.N]
 	if duplicate = duplicate || t.N < r.next; !duplicate {
-		if t.N-r.next >= uint64(e.limits.Reorder) && t.N-max(t.Low, r.next) >= uint64(e.limits.Reorder) {
-			return // too far ahead: not acknowledged, so it comes again
+		if !e.room(r, t) {
+			return // not acknowledged, so it comes again
 		}
 		e.store(now, r, w, t)
 	}
@@ -48,6 +48,16 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 	}
 }
 
+// room reports whether a message that is not the next may be held. What is next once the sender's lowest number is known is always taken: it
+// frees the others.
+func (e *Engine) room(r *remote, t *Text) bool {
+	ahead := t.N - max(t.Low, r.next)
+	if ahead == 0 {
+		return true
+	}
+	return ahead < uint64(e.limits.Reorder) && r.heldSize+len(t.Body) <= e.limits.ReorderSize
+}
+
 func (e *Engine) store(now time.Time, r *remote, w Way, t *Text) {
 	m := Incoming{From: r.account, Device: r.device, N: t.N, ID: t.ID, Body: t.Body, Sent: t.Sent, Received: now, Way: w}
 	if r.account == e.self {
@@ -55,6 +65,7 @@ func (e *Engine) store(now time.Time, r *remote, w Way, t *Text) {
 	}
 	if t.N != r.next {
 		r.held[t.N] = &m
+		r.heldSize += len(m.Body)
 		e.op(OpReceive{Message: m, Held: true})
 		return
 	}
@@ -69,6 +80,7 @@ func (e *Engine) store(now time.Time, r *remote, w Way, t *Text) {
 func (e *Engine) release(r *remote) {
 	for m := r.held[r.next]; m != nil; m = r.held[r.next] {
 		delete(r.held, r.next)
+		r.heldSize -= len(m.Body)
 		e.op(OpRelease{Device: r.device, N: r.next})
 		e.notice(NoticeMessage{Message: *m})
 		r.next++

@@ -98,12 +98,13 @@ type Incoming struct {
 
 // Limits bounds what the engine holds in memory. The zero value of a field takes the default.
 type Limits struct {
-	Window     int           // messages in flight to one device; default 512
-	Reorder    int           // how far ahead of the next number a received one may be; default 1,024
-	Outbox     int           // messages held for one account; default 10,000
-	OutboxSize int           // bytes of bodies held for one account; default 64 MiB
-	Resend     time.Duration // first wait for an acknowledgement, doubled each time up to a minute; default 3 s
-	Direct     time.Duration // how long a DirectOnly message waits for a way; default 10 s
+	Window      int           // messages in flight to one device; default 512
+	Reorder     int           // how far ahead of the next number a received one may be; default 1,024
+	ReorderSize int           // bytes of bodies held from one device while earlier numbers are missing; default 4 MiB
+	Outbox      int           // messages held for one account; default 10,000
+	OutboxSize  int           // bytes of bodies held for one account; default 64 MiB
+	Resend      time.Duration // first wait for an acknowledgement, doubled each time up to a minute; default 3 s
+	Direct      time.Duration // how long a DirectOnly message waits for a way; default 10 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -114,6 +115,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Window, 512)
 	set(&l.Reorder, 1024)
+	set(&l.ReorderSize, 4<<20)
 	set(&l.Outbox, 10_000)
 	set(&l.OutboxSize, 64<<20)
 	if l.Resend == 0 {
