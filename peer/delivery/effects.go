@@ -111,7 +111,8 @@ const (
 // Stage is how far a message has come as a whole.
 type Stage uint8
 
-// The stages, in the order in which they can only rise; Failed ends a message that was not delivered.
+// The stages, in the order in which they can only rise. Failed ends a message that was not delivered as far as this side knows; a
+// receipt that comes after it makes it Delivered all the same.
 const (
 	StageAccepted Stage = iota
 	StageStored

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -186,9 +187,10 @@ func (e *Engine) Refused(now time.Time, to Account, d Device, n uint64, reason s
 	}
 }
 
-// advance raises the stage of a message; a lower or equal one is ignored.
+// advance raises the stage of a message; a lower or equal one is ignored. Only that it was delivered all the same undoes a failure.
 func (e *Engine) advance(now time.Time, o *outgoing, p Progress) {
-	if p.Stage <= o.progress.Stage {
+	late := p.Stage == StageDelivered && o.progress.Stage == StageFailed
+	if p.Stage <= o.progress.Stage && !late {
 		return
 	}
 	p.Took = max(now.Sub(o.Sent), 0)
@@ -211,14 +213,16 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 		if c.phase == Stored {
 			p.Way = WayMailbox
 		}
+		arrived := false // its text has, not only the word that it was given up
 		for _, receipt := range ack.Receipts {
-			if receipt.N == o.N && receipt.Way != "" {
-				p.Way = receipt.Way
+			if receipt.N == o.N {
+				arrived = true
+				p.Way = cmp.Or(receipt.Way, p.Way)
 			}
 		}
 		c.phase = Acked
 		e.op(OpCopy{To: a.name, N: o.N, Device: r.device, Phase: Acked})
-		if !o.Void || slices.ContainsFunc(ack.Receipts, func(r Receipt) bool { return r.N == o.N }) {
+		if !o.Void || arrived {
 			e.advance(now, o, p)
 		}
 		e.settleIfDone(now, a, o, "")

@@ -29,10 +29,27 @@ func TestExpiry(t *testing.T) {
 	if got := numbers(out, bob1); len(got) == 0 || got[0] != -2 {
 		t.Errorf("got %v sent, want first that nothing below 2 is held", got)
 	}
-	// What was on its way all the same does not undo the failure, but settles it.
+	// An acknowledgement that does not say that the text has come does not undo the failure, but settles it.
 	e.Arrived(late, "bob", bob1, WayRelay, ackOf(2))
 	out = e.Take(late)
 	equal(t, "progress after a late arrival", stages(out), []Progress(nil))
+	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 1}})
+}
+
+// TestLateReceipt wants a message that was given up while its acknowledgement was under way to end as delivered.
+func TestLateReceipt(t *testing.T) {
+	e := newSender(Limits{Direct: 10 * time.Second}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	accept(t, e, Message{Policy: DirectOnly})
+	late := t0.Add(10 * time.Second)
+	e.Tick(late)
+	equal(t, "progress", stages(e.Take(late))[1:], []Progress{{Stage: StageFailed, Took: 10 * time.Second, Reason: "no-direct-way"}})
+	late = late.Add(time.Second)
+	ack := ackOf(2)
+	ack.Ack.Receipts = []Receipt{{N: 1, Way: WayLAN, Arrived: t0}}
+	e.Arrived(late, "bob", bob1, WayLAN, ack)
+	out := e.Take(late)
+	equal(t, "progress after the receipt", stages(out), []Progress{{Stage: StageDelivered, Way: WayLAN, Took: 11 * time.Second}})
 	equal(t, "settled", pick[OpSettle](out.Ops), []OpSettle{{To: "bob", N: 1}})
 }
 

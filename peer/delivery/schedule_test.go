@@ -72,7 +72,7 @@ func newNet(t fataler) *net {
 }
 
 // limits are small, so that short schedules reach them.
-var limits = Limits{Window: 4, Reorder: 6}
+var limits = Limits{Window: 4, Reorder: 6, ReorderSize: 20}
 
 func (n *net) boot(p *party) {
 	p.engine = New(ownerOf(p.device), p.disk.snapshot(), limits)
@@ -121,8 +121,12 @@ func (n *net) settle(p *party, crash bool) {
 		n.flying = append(n.flying, packet{from: p.device, send: s})
 	}
 	for _, notice := range effects.Notices {
-		if progress, ok := notice.(NoticeProgress); ok && progress.Progress.Stage == StageFailed {
+		progress, ok := notice.(NoticeProgress)
+		switch {
+		case ok && progress.Progress.Stage == StageFailed:
 			n.failed[progress.ID] = progress.Progress.Reason
+		case ok && progress.Progress.Stage == StageDelivered:
+			delete(n.failed, progress.ID)
 		}
 	}
 }
@@ -313,6 +317,7 @@ func (n *net) heal() {
 func (n *net) check() {
 	for _, p := range n.parties {
 		n.checkGaps(p)
+		n.checkDelivered(p)
 		seen := map[MessageID]bool{}
 		for _, m := range p.disk.shown {
 			sent, ok := n.accepted[m.ID]
@@ -328,6 +333,17 @@ func (n *net) check() {
 			if _, failed := n.failed[id]; !failed && m.Expires.IsZero() && m.Policy != DirectOnly {
 				n.t.Fatalf("message %d to %s is lost", m.N, p.device.Device())
 			}
+		}
+	}
+}
+
+// checkDelivered wants what a party's disk has as delivered to be shown by one of the devices that it was for.
+func (n *net) checkDelivered(p *party) {
+	for id, progress := range p.disk.progress {
+		if progress.Stage == StageDelivered && !slices.ContainsFunc(n.accepted[id].Devices, func(d Device) bool {
+			return slices.ContainsFunc(n.parties[d].disk.shown, func(m Incoming) bool { return m.ID == id })
+		}) {
+			n.t.Fatalf("message %d of %s is delivered to nobody", n.accepted[id].N, p.device.Device())
 		}
 	}
 }
