@@ -124,6 +124,9 @@ func (p *Peer) signInError(err error) error {
 			known.Err = nil
 			return &known
 		}
+		if e.Code == rendezvous.CodeInternal {
+			return &Error{Code: CodeFailed, Message: "the rendezvous has failed", Hint: "try again; if it stays so, tell its operator", Err: e}
+		}
 		return &Error{Code: CodeFailed, Message: "the rendezvous refused: " + string(e.Code), Err: e}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, client.ErrSilent) || errors.Is(err, client.ErrClosed) {

@@ -29,14 +29,20 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 	defer moved.Close()
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
+	var again <-chan time.Time // after a refusal; nil: none
 	for {
 		select {
 		case <-conn.Done():
 			return nil
 		case <-moved.Out():
 		case <-hourly.C:
+		case <-again:
 		}
-		if err := p.publish(ctx, conn); err != nil {
+		again = nil
+		err := p.publish(ctx, conn)
+		if refused, ok := errors.AsType[*rendezvous.Error](err); ok && refused.Code == rendezvous.CodeRateLimited {
+			again = time.After(max(refused.RetryAfter, time.Second))
+		} else if err != nil {
 			return err
 		}
 	}

@@ -13,11 +13,13 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/directory"
 	"github.com/byway-chat/byway/rendezvous/framing"
 	"github.com/byway-chat/byway/rendezvous/relay"
+	"github.com/byway-chat/byway/rendezvous/sqlite"
 )
 
 // The queue of frames to one peer. The relay keeps at most 320 deliveries untaken and a peer at most 4,096 submissions unanswered, so only a
@@ -43,11 +45,12 @@ type conn struct {
 	since  time.Time
 	writer *framing.Writer
 
-	agent    string             // set by the reader in hello
-	greeted  bool               // owned by the reader
-	unwatch  context.CancelFunc // owned by the reader; nil: not watching
-	requests requests
-	helpers  sync.WaitGroup // writer and watcher
+	agent            string             // set by the reader in hello
+	greeted          bool               // owned by the reader
+	unwatch          context.CancelFunc // owned by the reader; nil: not watching
+	requests         requests
+	published, asked *rate.Limiter  // immutable
+	helpers          sync.WaitGroup // writer and watcher
 
 	signed  atomic.Pointer[directory.SignedIn] // set once, by registry.signIn
 	signing atomic.Bool                        // a request of the session family is being done
@@ -69,7 +72,8 @@ func (s *Server) handle(ctx context.Context, stream network.Stream) {
 	c := &conn{
 		server: s, stream: stream, peer: stream.Conn().RemotePeer(), ip: remoteIP(stream.Conn().RemoteMultiaddr()),
 		nonce: make([]byte, rendezvous.NonceSize), since: now, deadline: now.Add(rendezvous.SignInTimeout),
-		writer: framing.NewWriter(stream, maxQueuedFrames, maxQueuedBytes),
+		writer:    framing.NewWriter(stream, maxQueuedFrames, maxQueuedBytes),
+		published: rate.NewLimiter(publishRate, publishBurst), asked: rate.NewLimiter(askRate, askBurst),
 	}
 	_, _ = rand.Read(c.nonce) // never fails
 	c.heard.Store(now.UnixNano())
@@ -205,8 +209,16 @@ func (c *conn) reply(id uint64, f *rendezvous.Frame, err error) {
 		if _, ok := errors.AsType[*rendezvous.Error](err); !ok && !errors.Is(err, context.Canceled) {
 			c.server.log.Error("a request failed", slog.String("error", err.Error()))
 		}
-		f = &rendezvous.Frame{Body: &rendezvous.Frame_Failure{Failure: rendezvous.FailureOf(err)}}
+		f = &rendezvous.Frame{Body: &rendezvous.Frame_Failure{Failure: failureOf(err)}}
 	}
 	f.Id = id
 	c.send(f)
+}
+
+// failureOf is what a peer may know of err. That nothing can be stored is told apart: its person can do nothing but tell the operator.
+func failureOf(err error) *rendezvous.Failure {
+	if errors.Is(err, sqlite.ErrDiskFull) {
+		return rendezvous.FailureOf(rendezvous.Errorf(rendezvous.CodeInternal, "the rendezvous cannot store anything at the moment"))
+	}
+	return rendezvous.FailureOf(err)
 }

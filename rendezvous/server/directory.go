@@ -13,6 +13,9 @@ const maxFoundBytes = rendezvous.MaxFrame - 1<<10
 
 // publish replaces this device's bundle or addresses.
 func (c *conn) publish(ctx context.Context, p *rendezvous.Publish) (*rendezvous.Frame, error) {
+	if err := allow(c.published); err != nil {
+		return nil, err
+	}
 	if err := c.server.directory.Publish(ctx, c.signed.Load(), p); err != nil {
 		return nil, err
 	}
@@ -21,6 +24,9 @@ func (c *conn) publish(ctx context.Context, p *rendezvous.Publish) (*rendezvous.
 
 // lookup returns as many of the records asked for as fit into one frame, at least one; the client asks again for the rest.
 func (c *conn) lookup(ctx context.Context, l *rendezvous.Lookup) (*rendezvous.Frame, error) {
+	if err := allow(c.asked); err != nil {
+		return nil, err
+	}
 	found, err := c.server.directory.Lookup(ctx, l)
 	if err != nil {
 		return nil, err
@@ -38,6 +44,9 @@ func (c *conn) lookup(ctx context.Context, l *rendezvous.Lookup) (*rendezvous.Fr
 
 // list returns a page of names.
 func (c *conn) list(ctx context.Context, l *rendezvous.List) (*rendezvous.Frame, error) {
+	if err := allow(c.asked); err != nil {
+		return nil, err
+	}
 	listed, err := c.server.directory.List(ctx, l)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func (c *conn) dispatch(ctx context.Context, f *rendezvous.Frame) {
 		c.submit(ctx, id, body.Submit)
 		return
 	case *rendezvous.Frame_Taken:
-		c.taken(body.Taken)
+		c.taken(id, body.Taken)
 		return
 	case *rendezvous.Frame_Ping:
 		c.send(&rendezvous.Frame{Id: id, Body: &rendezvous.Frame_Pong{Pong: &rendezvous.Pong{Token: body.Ping.GetToken()}}})

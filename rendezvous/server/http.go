@@ -74,7 +74,7 @@ type readyFile struct {
 	Addrs       []string `json:"addrs"`
 	Invite      string   `json:"invite"` // link to the first address, without a token
 	AdminSocket string   `json:"admin_socket"`
-	Metrics     string   `json:"metrics,omitempty"` // URL
+	Metrics     string   `json:"metrics"` // URL; empty: none
 }
 
 func (s *Server) writeReadyFile() error {

@@ -18,6 +18,24 @@ const (
 	maxSources    = 8192 // addresses remembered; the ones longest unheard of are forgotten
 )
 
+// Each stream may publish and ask this often. A peer publishes when its addresses or keys change, and asks page by page when it connects and
+// name by name afterwards. They are kept by stream, so that a hundred one-shot programs in a row do not meet them; new streams are limited
+// by address.
+const (
+	publishBurst = 30
+	publishRate  = 1 // a second
+	askBurst     = 200
+	askRate      = 50 // a second
+)
+
+// allow takes one permission of a stream.
+func allow(l *rate.Limiter) error {
+	if l.Allow() {
+		return nil
+	}
+	return &rendezvous.Error{Code: rendezvous.CodeRateLimited, Message: "too many requests of this kind", RetryAfter: time.Second}
+}
+
 // rates limits what costs much by the address that asks.
 type rates struct {
 	sources *lru.Cache[string, *rate.Limiter]

@@ -31,8 +31,16 @@ func (c *conn) deliver(d relay.Delivery) {
 	c.send(&rendezvous.Frame{Body: &rendezvous.Frame_Deliver{Deliver: d.Wire()}})
 }
 
+// maxTaken is how many deliveries one frame may confirm: more than can ever be untaken, and few enough to be looked through while the
+// relay's lock is held.
+const maxTaken = 4096
+
 // taken lets the relay forget what this device holds.
-func (c *conn) taken(t *rendezvous.Taken) {
+func (c *conn) taken(id uint64, t *rendezvous.Taken) {
+	if len(t.GetIds()) > maxTaken {
+		c.reply(id, nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "Taken names more than %d deliveries", maxTaken))
+		return
+	}
 	c.mu.Lock()
 	attachment := c.attachment
 	c.mu.Unlock()
