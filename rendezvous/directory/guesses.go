@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/rendezvous"
 )
@@ -15,6 +16,10 @@ const (
 	// freeGuessesOfAll is the same for all sources together. It is higher, so that a guesser elsewhere delays a name's owner late, and never
 	// for more than maxGuessDelay.
 	freeGuessesOfAll = 50
+	// While all sources must wait, those that have no wrong guess for the name share a few attempts of their own, one more each
+	// cleanInterval: so whoever guesses from some addresses does not hold up the owner at another.
+	cleanGuesses  = 5
+	cleanInterval = 30 * time.Second
 	// firstGuessDelay is the wait after the first guess that is not free; it doubles with each one, up to maxGuessDelay.
 	firstGuessDelay = time.Second
 	maxGuessDelay   = time.Minute
@@ -43,7 +48,8 @@ type guesses struct {
 
 	mu      sync.Mutex // guards the following
 	counts  *simplelru.LRU[guessKey, guessCount]
-	running map[guessKey]struct{} // attempts in flight: a second one could not know how the first will end
+	clean   *simplelru.LRU[rendezvous.Username, *rate.Limiter] // names whose sources must all wait
+	running map[guessKey]struct{}                              // attempts in flight: a second one could not know how the first will end
 }
 
 func newGuesses(now func() time.Time) *guesses {
@@ -51,14 +57,22 @@ func newGuesses(now func() time.Time) *guesses {
 	if err != nil {
 		panic("directory: " + err.Error()) // the size is a positive constant
 	}
-	return &guesses{now: now, counts: counts, running: make(map[guessKey]struct{})}
+	clean, err := simplelru.NewLRU[rendezvous.Username, *rate.Limiter](guessedNames, nil)
+	if err != nil {
+		panic("directory: " + err.Error()) // the same
+	}
+	return &guesses{now: now, counts: counts, clean: clean, running: make(map[guessKey]struct{})}
 }
 
 // begin admits an attempt, or returns rate-limited (too many wrong ones before) or busy (one is running). The caller calls end.
 func (g *guesses) begin(name rendezvous.Username, source string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wait := max(g.waitLocked(guessKey{name, source}, freeGuesses), g.waitLocked(guessKey{name: name}, freeGuessesOfAll))
+	_, running := g.running[guessKey{name, source}]
+	wait := g.waitLocked(guessKey{name, source}, freeGuesses)
+	if all := g.waitLocked(guessKey{name: name}, freeGuessesOfAll); all > wait && (running || !g.admitsCleanLocked(name, source)) {
+		wait = all
+	}
 	if wait > 0 {
 		return &rendezvous.Error{
 			Code:       rendezvous.CodeRateLimited,
@@ -66,7 +80,7 @@ func (g *guesses) begin(name rendezvous.Username, source string) error {
 			RetryAfter: wait,
 		}
 	}
-	if _, ok := g.running[guessKey{name, source}]; ok {
+	if running {
 		return &rendezvous.Error{
 			Code:       rendezvous.CodeBusy,
 			Message:    "another sign-in with this name is being checked",
@@ -75,6 +89,22 @@ func (g *guesses) begin(name rendezvous.Username, source string) error {
 	}
 	g.running[guessKey{name, source}] = struct{}{}
 	return nil
+}
+
+// admitsCleanLocked takes an attempt of those that are set aside for sources without a wrong guess for the name.
+func (g *guesses) admitsCleanLocked(name rendezvous.Username, source string) bool {
+	if source == "" {
+		return false
+	}
+	if c, ok := g.counts.Peek(guessKey{name, source}); ok && g.now().Sub(c.last) <= guessMemory {
+		return false
+	}
+	attempts, ok := g.clean.Get(name)
+	if !ok {
+		attempts = rate.NewLimiter(rate.Every(cleanInterval), cleanGuesses)
+		g.clean.Add(name, attempts)
+	}
+	return attempts.AllowN(g.now(), 1)
 }
 
 // waitLocked is how long the key must wait until its next attempt.

@@ -109,6 +109,36 @@ func TestGuesserHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
+// A guesser who keeps the shared delay at its longest does not hold up the owner at an address without a wrong guess.
+func TestGuesserHoldsUpNoCleanAddress(t *testing.T) {
+	f := start(t)
+	f.register("alice", 0)
+	login := func(source, password string) error {
+		c := caller(3)
+		c.Source = source
+		_, err := f.s.Login(t.Context(), c, &rendezvous.Login{Username: "alice", Password: password})
+		return err
+	}
+	for i := range 60 {
+		_ = login(fmt.Sprint("source ", i%12), "wrong password")
+	}
+	wantCode(t, "a guesser", login("source 1", secret), rendezvous.CodeRateLimited)
+	if err := login("home", secret); err != nil {
+		t.Errorf("the owner at home: %v", err)
+	}
+	wantCode(t, "a slip", login("home", "wrong password"), rendezvous.CodeBadCredentials)
+	wantCode(t, "after the slip", login("home", secret), rendezvous.CodeRateLimited)
+	passed := 0
+	for i := range 100 {
+		if rendezvous.CodeOf(login(fmt.Sprint("fresh ", i), "wrong password")) == rendezvous.CodeBadCredentials {
+			passed++
+		}
+	}
+	if passed > 5 {
+		t.Errorf("%d guesses from fresh addresses came through at once", passed)
+	}
+}
+
 func TestRightPasswordClearsTheCount(t *testing.T) {
 	f := start(t)
 	f.register("alice", 0)
