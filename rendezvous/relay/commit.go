@@ -21,6 +21,7 @@ type commitQueue struct {
 	deletions []deletion
 	again     []deletion // those of a failed commit
 	againDue  bool       // the pause after the failure is over
+	tried     bool       // the last transaction was one of again: puts have their turn
 	pause     *time.Timer
 	running   bool // a transaction is running or its outcomes are being told
 	failing   bool // the last transaction failed
@@ -78,14 +79,17 @@ func (s *Service) takeLocked() *transaction {
 	t := &transaction{batch: Batch{Quota: s.o.Quota}}
 	q := &s.queue
 	limit := int(s.o.Batch.Messages)
-	if q.againDue {
+	if q.againDue && !(q.tried && len(q.puts) > 0) {
+		q.tried = true
 		n := min(limit, len(q.again))
 		t.addDeletions(q.again[:n])
 		q.again = cut(q.again, n)
 		q.againDue = len(q.again) > 0
 		return t
 	}
-	n := min(limit, len(q.deletions))
+	q.tried = false
+	// Up to half of it is for puts, whose senders wait: deletions must not starve them.
+	n := min(limit-min(limit/2, len(q.puts)), len(q.deletions))
 	t.addDeletions(q.deletions[:n])
 	q.deletions = cut(q.deletions, n)
 	var bytes uint64
