@@ -85,6 +85,9 @@ func openHome(dir string) (*home, error) {
 	if err := checkOwner(dir); err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(dir, "rendezvous.db")); err == nil {
+		return nil, &Error{Code: CodeUsage, Message: dir + " is the data directory of a rendezvous", Hint: "use another --home"}
+	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockFileName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, &Error{Code: CodeFailed, Message: "the home directory cannot be written", Hint: "check who owns it and that the disk is not full", Err: err}

@@ -92,12 +92,17 @@ func checkOurs(dir string) error {
 	if err != nil {
 		return &SetupError{Problem: "the data directory cannot be read", Hint: "choose another with --data DIR", Err: err}
 	}
+	foreign := false
 	for _, e := range entries {
-		if e.Name() == lockFile || e.Name() == hostKeyFile || e.Name() == ConfigFile {
+		switch e.Name() {
+		case hostKeyFile, ConfigFile:
 			return nil
+		case lockFile: // a person's home has one of that name too, so it proves nothing
+		default:
+			foreign = true
 		}
 	}
-	if len(entries) > 0 {
+	if foreign {
 		return &SetupError{
 			Problem: fmt.Sprintf("%s holds files that are not a rendezvous's", dir),
 			Hint:    "give an empty or new directory with --data DIR",

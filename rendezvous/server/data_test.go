@@ -1,0 +1,31 @@
+package server
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestHomeOfAPersonIsNoDataDirectory: its lock file has the name of ours, and serving from it would lock the person out.
+func TestHomeOfAPersonIsNoDataDirectory(t *testing.T) {
+	for _, files := range [][]string{{"lock", "home.json", "keystore.age"}, {"notes.txt"}} {
+		dir := filepath.Join(t.TempDir(), "home")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := checkOurs(dir); err == nil {
+			t.Errorf("a directory with %v was taken", files)
+		} else if _, ok := errors.AsType[*SetupError](err); !ok {
+			t.Errorf("got %v, want a setup error", err)
+		}
+	}
+	if err := checkOurs(t.TempDir()); err != nil {
+		t.Errorf("an empty directory: %v", err)
+	}
+}
