@@ -19,8 +19,8 @@ import (
 const (
 	connectTime  = 10 * time.Second
 	minReconnect = 500 * time.Millisecond
-	maxReconnect = 5 * time.Second
-	refusedPause = time.Minute // after an answer that will be the same next time
+	maxReconnect = 2500 * time.Millisecond // a rendezvous that has come back is found within 3 s
+	refusedPause = time.Minute             // after an answer that will be the same next time
 	browseTime   = 3 * time.Second
 )
 
@@ -50,11 +50,16 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 
 // reconnectPause spreads the reconnects of many peers over time: full jitter between half a second and an upper end that doubles.
 func reconnectPause(err error, failures int) time.Duration {
-	switch rendezvous.CodeOf(err) {
-	case rendezvous.CodeNotEnrolled, rendezvous.CodeBanned, rendezvous.CodeReplaced:
-		return refusedPause
-	}
 	upper := min(minReconnect<<min(failures, 10), maxReconnect)
+	if e, ok := errors.AsType[*rendezvous.Error](err); ok {
+		switch e.Code {
+		case rendezvous.CodeNotEnrolled, rendezvous.CodeBanned, rendezvous.CodeReplaced:
+			return refusedPause
+		}
+		if e.RetryAfter > 0 {
+			upper = min(e.RetryAfter, maxReconnect)
+		}
+	}
 	return time.Duration(rand.Int64N(int64(upper)))
 }
 
@@ -128,11 +133,9 @@ func (p *Peer) converse(ctx context.Context, conn *client.Conn) error {
 	}
 	err := <-prepared
 	if goodbye != nil {
-		after := time.Duration(min(goodbye.GetReconnectAfterMs(), uint64(maxReconnect.Milliseconds()))) * time.Millisecond
-		if after > 0 {
-			pause(ctx, rand.N(after))
-		}
-		return rendezvous.Errorf(rendezvous.Code(goodbye.GetCode()), "the rendezvous said goodbye: %s", goodbye.GetCode())
+		return (&rendezvous.Failure{
+			Code: goodbye.GetCode(), Message: "the rendezvous said goodbye: " + goodbye.GetCode(), RetryAfterMs: goodbye.GetReconnectAfterMs(),
+		}).Err()
 	}
 	return errors.Join(err, conn.Err())
 }
@@ -192,11 +195,11 @@ func (c *core) connected(now time.Time, conn *client.Conn) {
 func (c *core) disconnected(now time.Time, reason string) {
 	was := c.conn != nil
 	c.conn, c.reason = nil, reason
-	c.taken = nil
+	c.taken, c.snapshot = nil, nil
 	clear(c.submits)
 	c.engine.RelayDown(now)
 	if was {
-		clear(c.online)
+		clear(c.online) // what readers were told of it stays until the next snapshot (hub.present)
 		c.tellRendezvous(false, reason)
 	}
 }

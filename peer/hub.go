@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -19,17 +21,22 @@ type hub struct {
 	ring    [ringSize]Event                                         // guarded by mu; the event with seq s is at s % ringSize
 	last    uint64                                                  // guarded by mu; seq of the newest, 0: none
 	ready   *Event                                                  // guarded by mu; what a late subscriber is told first
+	there   map[string]bool                                         // guarded by mu; users who are online as far as readers know
 	changed chan struct{}                                           // guarded by mu; closed and replaced with each event
 	closed  bool                                                    // guarded by mu
 	unseen  func(ctx context.Context, after int64) ([]Event, error) // guarded by mu; nil until the history is open
 }
 
-func newHub() *hub { return &hub{changed: make(chan struct{})} }
+func newHub() *hub { return &hub{changed: make(chan struct{}), there: map[string]bool{}} }
 
 // publish numbers an event and hands it out.
 func (h *hub) publish(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.publishLocked(e)
+}
+
+func (h *hub) publishLocked(e Event) {
 	if h.closed {
 		return
 	}
@@ -47,6 +54,44 @@ func (h *hub) publish(e Event) {
 		}
 	}
 	h.wakeLocked()
+}
+
+// present tells whether a user is online, where readers do not know it yet. What they know outlives the connection to the
+// rendezvous: after an outage they are told what has changed, not all again.
+func (h *hub) present(user string, online bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.there[user] == online || online && len(h.there) >= maxPresent {
+		return
+	}
+	if online {
+		h.there[user] = true
+	} else {
+		delete(h.there, user)
+	}
+	h.publishLocked(Event{Type: EventPresence, User: user, Online: &online})
+}
+
+// assume records that readers know without being told that a user is online: they ask who is.
+func (h *hub) assume(user string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.there) < maxPresent {
+		h.there[user] = true
+	}
+}
+
+// retain tells of all users whom still does not report that they are not online any more.
+func (h *hub) retain(still func(user string) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	online := false
+	for _, user := range slices.Sorted(maps.Keys(h.there)) {
+		if !still(user) {
+			delete(h.there, user)
+			h.publishLocked(Event{Type: EventPresence, User: user, Online: &online})
+		}
+	}
 }
 
 func (h *hub) wakeLocked() {
@@ -75,10 +120,11 @@ func (h *hub) close() {
 type Subscription struct {
 	hub     *hub
 	next    uint64 // seq of the next event to yield
-	unshown bool   // the backlog is still to be yielded
+	backlog bool   // its reader wants what no face has shown; immutable
+	unshown bool   // there may be some of that still to be yielded
 	told    bool   // ready has been yielded
 	replay  []Event
-	shown   int64 // order of the newest message of the backlog: not yielded again
+	shown   int64 // order of the newest message yielded: neither it nor what stands before it is yielded again
 	once    sync.Once
 	done    chan struct{}
 }
@@ -86,7 +132,7 @@ type Subscription struct {
 func (h *hub) subscribe(o EventOptions) *Subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &Subscription{hub: h, next: h.last + 1, unshown: o.Unshown, done: make(chan struct{})}
+	s := &Subscription{hub: h, next: h.last + 1, backlog: o.Unshown, unshown: o.Unshown, done: make(chan struct{})}
 	if o.After > 0 && o.After <= h.last {
 		s.next, s.told = o.After+1, true
 	}
@@ -101,7 +147,8 @@ var errSubscriptionEnd = errors.New("subscription has ended")
 
 // Events yields, in this order: ready (at once where the peer is up, else when it comes up), the messages that no face has shown if the options ask
 // for them (with Seq 0), and then every event since Subscribe. It ends when ctx does, and after Close of the subscription or the
-// peer. A reader that is more than 4,096 events behind gets an error event with code "events-lost" in place of what it has missed.
+// peer. A reader that is more than 4,096 events behind gets an error event with code "events-lost" in place of what it has missed; if it asked
+// for what no face has shown, the messages among it follow, with Seq 0.
 func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {
@@ -167,7 +214,7 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 	}
 	for s.next <= h.last {
 		if h.last-s.next >= ringSize {
-			s.next = h.last - ringSize + 1
+			s.next, s.unshown = h.last-ringSize+1, s.backlog
 			return Event{V: 1, Type: EventError, Code: "events-lost", Message: "this reader was too slow and has missed events"}, true, nil, nil
 		}
 		e := h.ring[s.next%ringSize]
@@ -179,6 +226,7 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 			continue
 		}
 		s.told = s.told || e.Type == EventReady
+		s.shown = max(s.shown, e.order)
 		return e, true, nil, nil
 	}
 	if h.closed {
@@ -198,15 +246,39 @@ func (c *core) unseenEvents(ctx context.Context, after int64) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := c.keyStates(ctx, entries)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Event, len(entries))
 	for i, e := range entries {
 		m := delivery.Incoming{
 			From: e.From, Device: e.Device, N: e.N, ID: e.ID, CopyOf: e.CopyOf, Body: e.Body, Sent: e.Sent, Received: e.Received, Way: e.Progress.Way,
 		}
-		out[i] = messageEvent(m, KeyPinned)
+		out[i] = messageEvent(m, keys[e.From])
 		out[i].V, out[i].order = 1, e.Order
 	}
 	return out, nil
+}
+
+// keyStates asks the core, from another goroutine, what is known of the keys of those who have sent the entries.
+func (c *core) keyStates(ctx context.Context, entries []history.Entry) (map[delivery.Account]KeyState, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	states := map[delivery.Account]KeyState{}
+	err := c.do(ctx, func() {
+		for _, e := range entries {
+			states[e.From] = KeyPinned
+			if ct := c.contacts[e.From]; ct != nil {
+				states[e.From] = ct.keyState()
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return states, nil
 }
 
 // messageEvent is how a message is told, live or from the history.

@@ -235,6 +235,41 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// TestSlowReaderOfMessages wants a reader who asked for what no face has shown to get the messages that it has lost, and none twice.
+func TestSlowReaderOfMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		history := &shelf{page: 2}
+		h.open(history.unseen)
+		h.publish(ready())
+		s, plain := h.subscribe(EventOptions{Unshown: true}), h.subscribe(EventOptions{})
+		arrive := func(orders ...int64) {
+			history.orders = append(history.orders, orders...)
+			for _, o := range orders {
+				h.publish(message(o))
+			}
+		}
+		arrive(1, 2)
+		want(t, read(t, s), "ready m1 m2")
+		arrive(3)
+		want(t, read(t, s), "m3")
+		arrive(4, 5, 6)
+		for i := range ringSize - 1 {
+			h.publish(state(fmt.Sprint(i)))
+		}
+		arrive(7)
+		got := strings.Fields(read(t, s))
+		want(t, strings.Join(got[:6], " "), "events-lost m4 m5 m6 m7 0")
+		if len(got) != 5+ringSize-1 {
+			t.Errorf("got %d events, want %d", len(got), 5+ringSize-1)
+		}
+		arrive(8)
+		want(t, read(t, s), "m8")
+		got = strings.Fields(read(t, plain))
+		want(t, strings.Join(got[:3], " "), "ready events-lost 1")
+	})
+}
+
 func TestEventsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()

@@ -59,9 +59,11 @@ func (c *core) takeSnapshot(now time.Time) {
 				c.present(now, name, fp, true)
 			} else {
 				mark(c.online, name, fp, true)
+				c.hub.assume(string(name))
 			}
 		}
 	}
+	c.hub.retain(func(user string) bool { return len(c.online[delivery.Account(user)]) > 0 })
 }
 
 func mark(m map[delivery.Account]map[delivery.Device]bool, name delivery.Account, fp delivery.Device, online bool) {
@@ -80,9 +82,7 @@ func mark(m map[delivery.Account]map[delivery.Device]bool, name delivery.Account
 
 // present records that one device came or went, and tells it where that changes whether its person is there.
 func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device, online bool) {
-	before := len(c.online[name]) > 0
 	mark(c.online, name, fp, online)
-	after := len(c.online[name]) > 0
 	if d := c.devices[fp]; d != nil && d.contact.Name == name {
 		c.engine.Online(now, name, fp, online)
 		if online {
@@ -90,8 +90,8 @@ func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device,
 			c.refreshAddresses(d)
 		}
 	}
-	if before != after && string(name) != c.self.Name {
-		c.hub.publish(Event{Type: EventPresence, User: string(name), Online: &after})
+	if string(name) != c.self.Name {
+		c.hub.present(string(name), len(c.online[name]) > 0)
 	}
 }
 
