@@ -92,12 +92,36 @@ func (p *Peer) register(ctx context.Context, first *firstStream, secret []byte, 
 		return err
 	})
 	if err != nil {
-		if rendezvous.CodeOf(err) != rendezvous.CodeInternal {
-			p.home.clear() // a definite no; after anything else we may be enrolled and must not lose the keys
-		}
+		p.giveUp(first.conn, err)
 		return err
 	}
 	return p.confirm()
+}
+
+// refusals are the answers to Register and Enrol after which nothing of this device is in the directory.
+var refusals = map[rendezvous.Code]bool{
+	rendezvous.CodeNameTaken: true, rendezvous.CodeNameNotAllowed: true, rendezvous.CodeRegistrationClosed: true,
+	rendezvous.CodeInviteRequired: true, rendezvous.CodePasswordTooWeak: true, rendezvous.CodeKeyRefused: true, rendezvous.CodeStale: true,
+	rendezvous.CodeBadCredentials: true, rendezvous.CodeRateLimited: true, rendezvous.CodeBusy: true, rendezvous.CodeBanned: true,
+	rendezvous.CodeTooLarge: true, rendezvous.CodeNotSignedIn: true,
+}
+
+// giveUp empties the home again after a definite no. After anything else we may be enrolled and must not lose the keys: the next start asks.
+func (p *Peer) giveUp(conn *client.Conn, err error) {
+	if refused(conn, err) {
+		p.home.clear()
+	}
+}
+
+// refused reports whether err is an answer of the rendezvous to Register or Enrol that says no. The Goodbye of a connection has a code as well,
+// but it may come after the account was made.
+func refused(conn *client.Conn, err error) bool {
+	answer, ok := errors.AsType[*rendezvous.Error](err)
+	if !ok {
+		return false
+	}
+	goodbye, ok := errors.AsType[*rendezvous.Error](conn.Err())
+	return refusals[answer.Code] && !(ok && goodbye == answer)
 }
 
 // login shows the password first, so that a wrong one costs nothing, and then adds this device to the account's list.
@@ -132,9 +156,7 @@ func (p *Peer) login(ctx context.Context, conn *client.Conn, secret []byte, m *m
 	ctx, done := context.WithTimeout(ctx, signInTime)
 	defer done()
 	if _, err := conn.Enrol(ctx, &rendezvous.Enrol{Entry: signed, Bundle: bundle, Possession: possession}); err != nil {
-		if rendezvous.CodeOf(err) != rendezvous.CodeInternal {
-			p.home.clear()
-		}
+		p.giveUp(conn, err)
 		return err
 	}
 	return p.confirm()

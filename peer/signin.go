@@ -5,8 +5,12 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"os/user"
+	"slices"
+	"sync"
 	"time"
 
 	libpeer "github.com/libp2p/go-libp2p/core/peer"
@@ -48,6 +52,9 @@ func (p *Peer) choose(f homeFile) error {
 			}
 		}
 		wanted = f.User
+	}
+	if wanted == "" {
+		wanted = f.User // of a first sign-in that was cut off
 	}
 	if wanted == "" {
 		if u, err := user.Current(); err == nil {
@@ -121,35 +128,65 @@ func (p *Peer) openKeys(ctx context.Context) error {
 	return p.startHost()
 }
 
-// resumePending asks whether a first sign-in that was cut off had reached the rendezvous. It returns nothing where it had not: then
-// the sign-in begins again with new keys.
+// resumePending asks whether a first sign-in that was cut off had reached the rendezvous, the one that it was for. It returns nothing where
+// it had not: then the keys are removed and the sign-in begins again, with the name and the rendezvous that are wanted now. As long as that is
+// not known the keys stay: they may be those of an enrolled device.
 func (p *Peer) resumePending(ctx context.Context, f homeFile) (*client.Conn, error) {
-	if f.User != string(p.user) || f.Rendezvous == "" {
-		p.home.clear()
+	if _, err := os.Stat(p.home.path(keyFileName)); errors.Is(err, fs.ErrNotExist) {
+		p.home.clear() // it was cut off before it had keys to show
 		return nil, nil
 	}
+	pinned, err := rendezvous.ParseAddress(f.Rendezvous)
+	if err != nil {
+		return nil, addressError(err)
+	}
+	name, err := rendezvous.ParseUsername(f.User)
+	if err != nil {
+		return nil, nameError(err)
+	}
+	user, address := p.user, p.address
+	p.user = name
+	if p.address.ID != pinned.ID {
+		p.address = pinned
+	}
+	conn, err := p.connectPending(ctx)
+	if rendezvous.CodeOf(err) == rendezvous.CodeNotEnrolled {
+		_ = p.host.Close()
+		clear(p.passphrase)
+		p.host, p.keys, p.passphrase = nil, nil, nil
+		p.home.clear()
+		p.user, p.address = user, address
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.Pending, f.Rendezvous = false, p.homeFile().Rendezvous
+	if err := p.home.save(f); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if err := p.choose(f); err != nil { // now that it is enrolled, another name or rendezvous is refused
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// connectPending opens the keys of a first sign-in that was cut off and signs in with them.
+func (p *Peer) connectPending(ctx context.Context) (*client.Conn, error) {
 	if err := p.openKeys(ctx); err != nil {
 		if CodeOf(err) == CodeBadCredentials {
-			p.home.clear()
-			return nil, nil
+			return nil, &Error{
+				Code: CodeBadCredentials, Message: fmt.Sprintf("the password is not the one with which the sign-in of %s began that was cut off", p.user),
+				Hint: "use that password to go on with it, or another --home", Err: err,
+			}
 		}
 		return nil, err
 	}
 	conn, err := p.connect(ctx)
-	if rendezvous.CodeOf(err) == rendezvous.CodeNotEnrolled {
-		_ = p.host.Close()
-		p.host = nil
-		p.home.clear()
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && rendezvous.CodeOf(err) != rendezvous.CodeNotEnrolled {
 		return nil, p.rendezvousError(err)
 	}
-	f.Pending = false
-	if err := p.home.save(f); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
+	return conn, err
 }
 
 // firstSignIn registers the name or enrols this device with the password. The RSA keys are made beside the connection. Keys and a
@@ -260,34 +297,60 @@ func (p *Peer) discover(ctx context.Context) (libpeer.AddrInfo, error) {
 	defer cancel()
 	candidates, stop := lan.Browse(browse, p.host.ID(), p.log)
 	defer stop()
+	return p.only(prove(ctx, candidates, p.speaks), none)
+}
+
+// maxProving is how many candidates are dialled at a time: one that swallows packets must not hide the others.
+const maxProving = 8
+
+// prove returns the candidates that speak, each once. It ends when the search has ended and all are proven, or soon after the first is.
+func prove(ctx context.Context, candidates <-chan libpeer.AddrInfo, speaks func(context.Context, libpeer.AddrInfo) bool) []libpeer.AddrInfo {
+	ctx, cancel := context.WithCancel(ctx)
+	var dials sync.WaitGroup
+	defer dials.Wait()
+	defer cancel()
+	type verdict struct {
+		info libpeer.AddrInfo
+		ok   bool
+	}
+	verdicts := make(chan verdict, maxProving)
 	var found []libpeer.AddrInfo
 	var settle <-chan time.Time
-	for {
+	searching := candidates
+	for running := 0; searching != nil || running > 0; {
+		next := searching
+		if running == maxProving {
+			next = nil
+		}
 		select {
-		case info, ok := <-candidates:
+		case info, ok := <-next:
 			if !ok {
-				return p.only(found, none)
-			}
-			if known(found, info.ID) || !p.speaks(ctx, info) {
+				searching = nil
 				continue
 			}
-			found = append(found, info)
+			if known(found, info.ID) {
+				continue
+			}
+			running++
+			dials.Go(func() { verdicts <- verdict{info, speaks(ctx, info)} })
+		case v := <-verdicts:
+			running--
+			if !v.ok || known(found, v.info.ID) {
+				continue
+			}
+			found = append(found, v.info)
 			if settle == nil {
 				settle = time.After(300 * time.Millisecond) // others on a LAN answer within 20 ms
 			}
 		case <-settle:
-			return p.only(found, none)
+			return found
 		}
 	}
+	return found
 }
 
 func known(found []libpeer.AddrInfo, id libpeer.ID) bool {
-	for _, f := range found {
-		if f.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(found, func(f libpeer.AddrInfo) bool { return f.ID == id })
 }
 
 func (p *Peer) only(found []libpeer.AddrInfo, none error) (libpeer.AddrInfo, error) {
