@@ -35,6 +35,7 @@ func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
 	_, _ = rand.Read(token[:])
 	var via Way
 	var started time.Time
+	defer c.post(func() { delete(c.pings, token) }) // after the next line has run, also where it is not waited for
 	err = c.do(ctx, func() {
 		started = time.Now()
 		if via = c.ping(account, way, token); via != "" {
@@ -57,7 +58,6 @@ func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	_ = c.do(context.WithoutCancel(ctx), func() { delete(c.pings, token) })
 	return Pong{Way: via, Lost: true, Reason: "no-answer"}, nil
 }
 

@@ -31,7 +31,10 @@ func (p *Peer) Route(ctx context.Context, user string) ([]RouteEntry, error) {
 			}
 		}
 	})
-	return out, err
+	if err != nil {
+		return nil, err // and not out, which the core may still be writing
+	}
+	return out, nil
 }
 
 func (c *core) routes(d *device) []RouteEntry {

@@ -25,5 +25,8 @@ func (p *Peer) status(ctx context.Context) (Status, error) {
 		out.Rendezvous.Connected, out.Reason = c.conn != nil, c.reason
 		out.Outbox, out.Contacts = c.engine.Pending(), len(c.contacts)
 	})
-	return out, err
+	if err != nil {
+		return Status{}, err // and not out, which the core may still be writing
+	}
+	return out, nil
 }

@@ -14,6 +14,9 @@ import (
 // maxWho is how many users who lists at most.
 const maxWho = 10_000
 
+// maxWhoPages bounds how often the rendezvous is asked for them; a page of an honest one is full, but for the last.
+const maxWhoPages = 4 * maxWho / rendezvous.MaxList
+
 // connected returns the connection to the rendezvous, waiting for it until ctx ends.
 func (p *Peer) connected(ctx context.Context) (*client.Conn, error) {
 	var conn *client.Conn
@@ -21,8 +24,11 @@ func (p *Peer) connected(ctx context.Context) (*client.Conn, error) {
 	look := func() { conn, reason = p.core.conn, p.core.reason }
 	events := p.hub.subscribe(EventOptions{})
 	defer events.Close()
-	if err := p.core.do(ctx, look); err != nil || conn != nil {
-		return conn, err
+	if err := p.core.do(ctx, look); err != nil {
+		return nil, err // and not conn, which the core may still be writing
+	}
+	if conn != nil {
+		return conn, nil
 	}
 	for e, err := range events.Events(ctx) {
 		if err != nil {
@@ -31,8 +37,11 @@ func (p *Peer) connected(ctx context.Context) (*client.Conn, error) {
 		if e.Type != EventRendezvous {
 			continue
 		}
-		if err := p.core.do(ctx, look); err != nil || conn != nil {
-			return conn, err
+		if err := p.core.do(ctx, look); err != nil {
+			return nil, err
+		}
+		if conn != nil {
+			return conn, nil
 		}
 	}
 	return nil, errStopped
@@ -61,7 +70,10 @@ func (p *Peer) Who(ctx context.Context) ([]Contact, error) {
 			out = append(out, c.describe(name, listed[name]))
 		}
 	})
-	return out, err
+	if err != nil {
+		return nil, err // and not out, which the core may still be writing
+	}
+	return out, nil
 }
 
 // list asks the rendezvous for all names, where there is one.
@@ -71,26 +83,36 @@ func (p *Peer) list(ctx context.Context) (map[delivery.Account]bool, error) {
 	if err := p.core.do(ctx, func() { conn = p.core.conn }); err != nil || conn == nil {
 		return out, err
 	}
-	after := ""
-	for len(out) < maxWho {
-		page, err := conn.List(ctx, after, rendezvous.MaxList)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			return out, nil // the connection has just gone: what is known must do
-		}
-		for _, u := range page.GetUsers() {
-			if name, err := rendezvous.ParseUsername(u.GetUsername()); err == nil && string(name) == u.GetUsername() {
-				out[delivery.Account(name)] = u.GetOnline()
-				after = u.GetUsername()
-			}
-		}
-		if !page.GetMore() || len(page.GetUsers()) == 0 {
-			break
-		}
+	err := readList(out, func(after string) (*rendezvous.Listed, error) { return conn.List(ctx, after, rendezvous.MaxList) })
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
-	return out, nil
+	return out, nil // where the connection has just gone, what is known must do
+}
+
+// readList takes in page after page. Names must rise from each to the next, so that a list has an end, whatever the rendezvous says.
+func readList(out map[delivery.Account]bool, list func(after string) (*rendezvous.Listed, error)) error {
+	after := ""
+	for range maxWhoPages {
+		page, err := list(after)
+		if err != nil {
+			return err
+		}
+		last := after
+		for _, u := range page.GetUsers() {
+			name, err := rendezvous.ParseUsername(u.GetUsername())
+			if err != nil || string(name) != u.GetUsername() || u.GetUsername() <= after {
+				continue
+			}
+			out[delivery.Account(name)] = u.GetOnline()
+			last = max(last, u.GetUsername())
+		}
+		if !page.GetMore() || last == after || len(out) >= maxWho {
+			return nil
+		}
+		after = last
+	}
+	return nil
 }
 
 func (c *core) describe(name delivery.Account, online bool) Contact {
