@@ -95,7 +95,7 @@ func checkOurs(dir string) error {
 	foreign := false
 	for _, e := range entries {
 		switch e.Name() {
-		case hostKeyFile, ConfigFile:
+		case hostKeyFile, ConfigFile, databaseFile:
 			return nil
 		case lockFile: // a person's home has one of that name too, so it proves nothing
 		default:
