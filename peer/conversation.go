@@ -27,9 +27,16 @@ func (p *Peer) History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, err
 	if err != nil {
 		return nil, storeError(err)
 	}
+	keys, err := p.core.keyStates(ctx, entries)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]HistoryEntry, len(entries))
 	for i, e := range entries {
 		out[i] = p.entry(e)
+		if !e.Own {
+			out[i].Key = keys[e.From]
+		}
 	}
 	return out, nil
 }

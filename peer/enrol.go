@@ -59,7 +59,11 @@ func (p *Peer) register(ctx context.Context, first *firstStream, secret []byte, 
 		ctx, cancel := context.WithTimeout(ctx, signInTime)
 		defer cancel()
 		if _, err := first.conn.Login(ctx, string(p.user), string(secret)); err != nil {
-			return weak
+			// Whether the name is taken is not said to whom has the wrong password: both cures are named.
+			return &Error{
+				Code: CodeBadCredentials, Message: fmt.Sprintf("the password does not sign %s in, and could not register it: %s", p.user, weak.Error()),
+				Hint: "if the account is yours, check the password; for a new one use a longer password",
+			}
 		}
 		return rendezvous.Errorf(rendezvous.CodeNameTaken, "the name is taken")
 	}

@@ -2,6 +2,8 @@ package peer
 
 import (
 	"context"
+
+	"github.com/byway-chat/byway/peer/delivery"
 )
 
 // Status describes this peer.
@@ -24,6 +26,9 @@ func (p *Peer) status(ctx context.Context) (Status, error) {
 	err := c.do(ctx, func() {
 		out.Rendezvous.Connected, out.Reason = c.conn != nil, c.reason
 		out.Outbox, out.Contacts = c.engine.Pending(), len(c.contacts)
+		if c.contacts[delivery.Account(c.self.Name)] != nil {
+			out.Contacts-- // that is us
+		}
 	})
 	if err != nil {
 		return Status{}, err // and not out, which the core may still be writing
