@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,12 +14,16 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/byway-chat/byway/crypto/password"
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
 // maxSecret is how many bytes of a password file or a command's output are looked at.
 const maxSecret = 4096
+
+// maxTries is how often a person is asked for the same thing.
+const maxTries = 3
 
 // hintPassword is the cure where nobody can be asked.
 const hintPassword = "give it with --password-file FILE or BYWAY_PASSWORD_COMMAND, or run this on a terminal"
@@ -68,11 +73,50 @@ func firstLine(data []byte, where string) ([]byte, error) {
 	return line, nil
 }
 
-// askPassword reads without echo. The prompt goes to standard error, which --json leaves free.
-func (p *program) askPassword(ctx context.Context, name string, repeat bool) ([]byte, error) {
-	first, err := p.readSecret(ctx, fmt.Sprintf("Password for %s: ", clean(name)))
-	if err != nil || !repeat {
-		return first, err
+// askPassword reads without echo. The prompt goes to standard error, which --json leaves free. A password that is being chosen is asked for
+// again where it cannot be used.
+func (p *program) askPassword(ctx context.Context, name string, choosing bool) ([]byte, error) {
+	if !choosing {
+		secret, err := p.readSecret(ctx, fmt.Sprintf("Password for %s: ", clean(name)))
+		if err == nil && len(secret) == 0 {
+			return nil, errNothingTyped
+		}
+		return secret, err
+	}
+	var problem error
+	for range maxTries {
+		if problem != nil {
+			fmt.Fprintf(p.stderr, "%s. Again.\n", clean(problem.Error()))
+		}
+		secret, err := p.choosePassword(ctx, name)
+		if err == nil {
+			return secret, nil
+		}
+		if !errors.As(err, new(*peer.Error)) {
+			return nil, err
+		}
+		problem = err
+	}
+	return nil, problem
+}
+
+// errNothingTyped is an empty line where a password was asked for.
+var errNothingTyped = &peer.Error{Code: peer.CodeNotSignedIn, Message: "no password was typed", Hint: hintPassword}
+
+// choosePassword asks once for a new password, and once more to be sure of it. Its *peer.Error says why it cannot be used.
+func (p *program) choosePassword(ctx context.Context, name string) ([]byte, error) {
+	first, err := p.readSecret(ctx, fmt.Sprintf("Password for %s (%d characters or more): ", clean(name), password.MinLength))
+	if err != nil {
+		return nil, err
+	}
+	if len(first) == 0 {
+		return nil, errNothingTyped
+	}
+	if _, err := password.Prepare(name, string(first)); err != nil {
+		return nil, &peer.Error{
+			Code: peer.CodePasswordTooWeak, Message: err.Error(),
+			Hint: "several words are easy to remember; a name that is yours already is signed in to with `byway login`",
+		}
 	}
 	second, err := p.readSecret(ctx, "The same again: ")
 	if err != nil {
@@ -84,7 +128,14 @@ func (p *program) askPassword(ctx context.Context, name string, repeat bool) ([]
 	return first, nil
 }
 
-// readSecret gives the terminal its echo back when ctx ends first. What reads then goes on until the process ends: nothing can interrupt it.
+// cancel ends the program as Ctrl-C does: somebody typed Ctrl-D at a prompt.
+func (p *program) cancel() error {
+	p.leave(leave{})
+	return leave{}
+}
+
+// readSecret reads one line, which may be empty. It gives the terminal its echo back when ctx ends first. What reads then goes on until the
+// process ends: nothing can interrupt it.
 func (p *program) readSecret(ctx context.Context, prompt string) ([]byte, error) {
 	fd := int(p.stdin.(*os.File).Fd())
 	echoing, err := term.GetState(fd)
@@ -105,53 +156,99 @@ func (p *program) readSecret(ctx context.Context, prompt string) ([]byte, error)
 	case <-ctx.Done():
 		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, echoing))
 	}
-	if err != nil || len(secret) == 0 {
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, p.cancel()
+	case err != nil:
 		return nil, &peer.Error{Code: peer.CodeNotSignedIn, Message: "no password was typed", Hint: hintPassword, Err: err}
 	}
 	return secret, nil
 }
 
-// newName is the name for an empty home: --user, or what the person says, or the operating system's.
+// newName is the name for an empty home: --user, or what the person says, or the operating system's where it can be one.
 func (p *program) newName(ctx context.Context) (string, error) {
 	if p.flags.user != "" {
 		return p.flags.user, nil
 	}
 	var suggestion string
 	if u, err := user.Current(); err == nil {
-		suggestion = u.Username
+		suggestion = offered(u.Username)
 	}
 	if isTerminal(p.stdin) {
-		fmt.Fprintf(p.stderr, "Choose a name [%s]: ", clean(suggestion))
-		typed := make(chan string, 1)
-		go func() { typed <- readLine(p.stdin) }()
-		select {
-		case line := <-typed:
-			if line != "" {
-				return line, nil
-			}
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		}
+		return p.askName(ctx, suggestion)
 	}
-	if _, err := rendezvous.ParseUsername(suggestion); err != nil {
-		return "", &peer.Error{
-			Code: peer.CodeNameNotAllowed, Message: "no name is given, and the operating system's cannot be one", Hint: "give one with --user NAME", Err: err,
-		}
+	if suggestion == "" {
+		return "", errNoName
 	}
 	return suggestion, nil
 }
 
-// readLine reads byte by byte: what follows the line on the terminal belongs to somebody else. It is bounded, and empty at the end of input.
-func readLine(r io.Reader) string {
+// errNoName means that nobody has said a name that can be one.
+var errNoName = &peer.Error{
+	Code: peer.CodeNameNotAllowed, Message: "no name is given, and the operating system's cannot be one", Hint: "give one with --user NAME",
+}
+
+// offered is the system's name for the person in the form it would have here; empty where it would be refused, as root is.
+func offered(system string) string {
+	name, err := rendezvous.ParseUsername(system)
+	if err != nil {
+		return ""
+	}
+	return string(name)
+}
+
+// askName asks on the terminal until it hears a name that can be one. An empty suggestion is not offered.
+func (p *program) askName(ctx context.Context, suggestion string) (string, error) {
+	prompt := "Choose a name: "
+	if suggestion != "" {
+		prompt = fmt.Sprintf("Choose a name [%s]: ", suggestion)
+	}
+	for range maxTries {
+		fmt.Fprint(p.stderr, prompt)
+		type answer struct {
+			line string
+			err  error
+		}
+		typed := make(chan answer, 1)
+		go func() {
+			line, err := readLine(p.stdin)
+			typed <- answer{line, err}
+		}()
+		var a answer
+		select {
+		case a = <-typed:
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+		if a.err != nil {
+			fmt.Fprintln(p.stderr)
+			return "", p.cancel()
+		}
+		name := cmp.Or(a.line, suggestion)
+		if _, err := rendezvous.ParseUsername(name); err != nil {
+			fmt.Fprintln(p.stderr, clean(err.Error()))
+			continue
+		}
+		return name, nil
+	}
+	return "", errNoName
+}
+
+// readLine reads byte by byte: what follows the line on the terminal belongs to somebody else. It is bounded. An error means that the input
+// ended before the line did.
+func readLine(r io.Reader) (string, error) {
 	var line strings.Builder
 	for b := make([]byte, 1); line.Len() < maxSecret; {
 		n, err := r.Read(b)
-		if n == 1 && b[0] != '\n' {
-			line.WriteByte(b[0])
-		}
-		if err != nil || n == 1 && b[0] == '\n' {
+		if n == 1 && b[0] == '\n' {
 			break
 		}
+		if n == 1 {
+			line.WriteByte(b[0])
+		}
+		if err != nil {
+			return "", err
+		}
 	}
-	return strings.TrimSpace(line.String())
+	return strings.TrimSpace(line.String()), nil
 }

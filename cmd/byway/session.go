@@ -160,7 +160,7 @@ type ownPeer struct {
 
 // startPeer starts a peer on the home. It starts a goroutine that Close ends: a client's stop ends the program as SIGTERM does.
 func (p *program) startPeer(ctx context.Context, n need) (*ownPeer, error) {
-	cfg, err := p.peerConfig(ctx, n)
+	cfg, first, err := p.peerConfig(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +170,9 @@ func (p *program) startPeer(ctx context.Context, n need) (*ownPeer, error) {
 	}
 	own, err := p.serve(ctx, node, cfg.Logger)
 	if err != nil {
+		if first && n.signIn == peer.SignInAuto {
+			err = newcomer(err)
+		}
 		return nil, errors.Join(err, node.Close())
 	}
 	go func() {
@@ -181,6 +184,17 @@ func (p *program) startPeer(ctx context.Context, n need) (*ownPeer, error) {
 		}
 	}()
 	return own, nil
+}
+
+// newcomer adds to a wrong password what it means to somebody who has just chosen a name: that it is somebody else's.
+func newcomer(err error) error {
+	told, ok := errors.AsType[*peer.Error](err)
+	if !ok || told.Code != peer.CodeBadCredentials {
+		return err
+	}
+	e := *told
+	e.Hint = "if you are new here, the name is taken: choose another with --user"
+	return &e
 }
 
 func (p *program) serve(ctx context.Context, node *peer.Peer, log *slog.Logger) (*ownPeer, error) {
@@ -206,31 +220,31 @@ func (o *ownPeer) Close() error {
 	return errors.Join(o.server.Close(), o.peer.Close())
 }
 
-// peerConfig is the peer that the flags describe.
-func (p *program) peerConfig(ctx context.Context, n need) (peer.Config, error) {
+// peerConfig is the peer that the flags describe, and whether it is the first on its home.
+func (p *program) peerConfig(ctx context.Context, n need) (cfg peer.Config, first bool, err error) {
 	log, err := p.logger()
 	if err != nil {
-		return peer.Config{}, err
+		return cfg, false, err
 	}
 	home, err := peer.Inspect(p.flags.home)
 	if err != nil {
-		return peer.Config{}, err
+		return cfg, false, err
 	}
-	cfg := peer.Config{
+	cfg = peer.Config{
 		Home: p.flags.home, User: p.flags.user, Rendezvous: p.flags.rendezvous, Invite: p.flags.invite,
 		Password: p.password(n.signIn != peer.SignInLogin), NoPassphrase: p.flags.noPassphrase, SignIn: n.signIn,
 		Listen: p.flags.listen, NoMDNS: p.flags.noMDNS, Private: n.private,
 		Agent: "byway/" + version.String(), Version: version.String(), Logger: log,
 	}
 	if home.Exists {
-		return cfg, nil
+		return cfg, false, nil
 	}
 	if !n.enrol {
-		return cfg, &peer.Error{
+		return cfg, true, &peer.Error{
 			Code: peer.CodeNotSignedIn, Message: "nobody is signed in on this home",
 			Hint: "byway register --user NAME, or byway login --user NAME; --home names another home",
 		}
 	}
 	cfg.User, err = p.newName(ctx)
-	return cfg, err
+	return cfg, true, err
 }

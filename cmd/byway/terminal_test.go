@@ -69,12 +69,18 @@ func newScreen(t *testing.T) *screen {
 // shows waits until the screen has held text.
 func (s *screen) shows(text string) {
 	s.t.Helper()
+	s.shown(text, 1)
+}
+
+// shown waits until the screen has held text n times.
+func (s *screen) shown(text string, n int) {
+	s.t.Helper()
 	limit := time.After(30 * time.Second)
 	for {
 		s.mu.Lock()
 		got := s.text.String()
 		s.mu.Unlock()
-		if strings.Contains(got, text) {
+		if strings.Count(got, text) >= n {
 			return
 		}
 		select {
@@ -160,7 +166,7 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, prompt := range []string{"Password for ali␛ce: ", "The same again: "} {
+	for _, prompt := range []string{"Password for ali␛ce (12 characters or more): ", "The same again: "} {
 		s.shows(prompt)
 		s.silent(echoing)
 		s.types("open sesame open\r")
@@ -172,6 +178,80 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 	defer s.mu.Unlock()
 	if strings.Contains(s.text.String(), "sesame") {
 		t.Error("the password is on the screen")
+	}
+}
+
+// Whoever chooses a password may mistype it: the program asks again instead of leaving.
+func TestPasswordIsAskedAgain(t *testing.T) {
+	const (
+		choose = "alice (12 characters or more): "
+		again  = "The same again: "
+		good   = "open sesame open\r"
+	)
+	for _, tc := range []struct {
+		name  string
+		typed [][2]string // prompt, answer
+		shown []string
+		code  peer.Code
+	}{
+		{
+			"until it is good", [][2]string{{choose, "\r"}, {choose, "short\r"}, {choose, good}, {again, good}},
+			[]string{"no password was typed", "use at least 12 characters. Again."}, "",
+		},
+		{
+			"different", [][2]string{{choose, good}, {again, "another sesame\r"}, {choose, good}, {again, good}},
+			[]string{"the two passwords differ. Again."}, "",
+		},
+		{"three times", [][2]string{{choose, "short\r"}, {choose, "short\r"}, {choose, "short\r"}}, nil, peer.CodePasswordTooWeak},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newScreen(t)
+			p := s.program(t.TempDir())
+			echoing, err := term.GetState(int(s.tty.Fd()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make(chan error)
+			go func() {
+				_, err := p.password(true)(t.Context(), peer.PasswordSignIn, "alice")
+				got <- err
+			}()
+			asked := map[string]int{}
+			for _, step := range tc.typed {
+				asked[step[0]]++
+				s.shown(step[0], asked[step[0]])
+				s.silent(echoing)
+				s.types(step[1])
+			}
+			err = <-got
+			if (err != nil) != (tc.code != "") || err != nil && peer.CodeOf(err) != tc.code {
+				t.Errorf("got %v, want code %q", err, tc.code)
+			}
+			for _, text := range tc.shown {
+				s.shows(text)
+			}
+		})
+	}
+}
+
+// Ctrl-D at the question is a person who has thought better of it.
+func TestNameIsNotGiven(t *testing.T) {
+	s := newScreen(t)
+	p := s.program(t.TempDir())
+	ended := make(chan int)
+	go func() { ended <- p.Run(t.Context(), nil) }()
+	s.shows("Choose a name")
+	s.types("\x04")
+	if code := <-ended; code != exitInterrupted {
+		t.Errorf("got exit %d", code)
+	}
+}
+
+func TestOfferedName(t *testing.T) {
+	for system, want := range map[string]string{"root": "", "Carol": "carol", "DOMAIN\\carol": "", "": ""} {
+		if got := offered(system); got != want {
+			t.Errorf("%q: got %q, want %q", system, got, want)
+		}
 	}
 }
 
@@ -209,7 +289,9 @@ func TestNameIsAsked(t *testing.T) {
 		}
 		got <- name
 	}()
-	s.shows("Choose a name [")
+	s.shows("Choose a name")
+	s.types("a/b\r")
+	s.shown("Choose a name", 2)
 	s.types("carol\r")
 	if name := <-got; name != "carol" {
 		t.Errorf("got %q", name)
