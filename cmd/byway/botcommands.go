@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // maxID is the longest id of a command in bytes. It comes back as re in every answer.
@@ -95,12 +96,20 @@ func parseCommand(line inputLine) (*botCommand, error) {
 	return c, nil
 }
 
+// lane is the one name of all ways to write user, so that what is sent to one person stays in order.
+func lane(user string) string {
+	if name, err := rendezvous.ParseUsername(user); err == nil {
+		return string(name)
+	}
+	return user
+}
+
 // begin carries the command out in a goroutine, messages to one recipient after one another. It blocks while 256 run.
 func (b *bot) begin(work context.Context, c *botCommand, verb botVerb) {
 	b.running <- struct{}{}
 	var mine turn
 	if verb.ordered {
-		mine = b.lanes.join(c.user())
+		mine = b.lanes.join(lane(c.user()))
 	}
 	b.commands.Add(1)
 	go func() {

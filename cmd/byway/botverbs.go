@@ -65,6 +65,9 @@ func botPing(ctx context.Context, b *bot, c *botCommand) error {
 	if c.Count < 0 || c.Count > maxBotPings {
 		return usage("count is not between 1 and 1000", "")
 	}
+	if err := checkPingWay(c.Way); err != nil {
+		return err
+	}
 	var list []peer.Pong
 	for range max(c.Count, 1) {
 		pong, err := b.p.ping(ctx, b.s, c.user(), c.Way)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -79,10 +80,22 @@ func (c *chat) send(ctx context.Context, l chatLine) error {
 	})
 	if err != nil {
 		c.outgoing.end(ref)
-		return err
+		return c.colonHint(l, err)
 	}
 	c.last.choose(to)
 	return nil
+}
+
+// colonHint adds to the complaint that "note: milk" has no user note how to send it as text.
+func (c *chat) colonHint(l chatLine, err error) error {
+	code := peer.CodeOf(err)
+	if !l.colon || code != peer.CodeNoSuchUser && code != peer.CodeNameNotAllowed {
+		return err
+	}
+	return &peer.Error{
+		Code: code, Message: err.Error(),
+		Hint: fmt.Sprintf("/who lists the users; @%s %s: … sends it to %[1]s as text", cmp.Or(c.last.get(), "bob"), l.to),
+	}
 }
 
 // user is the first argument, or the last correspondent, and the arguments after it. Words in own are never a name.
@@ -102,6 +115,9 @@ func chatWho(ctx context.Context, c *chat, _ []string) error {
 	list, err := do(ctx, c.s, func(cl *api.Client) ([]peer.Contact, error) { return cl.Who(ctx) })
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		return c.say("nobody else is registered yet")
 	}
 	return c.table(whoTable(list))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ type chatLine struct {
 	args    []string // of a command
 	to      string   // empty: the last correspondent
 	text    string
+	colon   bool // to was read from "word: text", which may have been meant as text
 }
 
 // parseChatLine reads "/command args", "q!", "bob: text", "@bob text" and bare text. A name before a colon has no space in it and one
@@ -65,7 +67,7 @@ func parseChatLine(line string) chatLine {
 	}
 	name, text, ok := strings.Cut(trimmed, ":")
 	if ok && name != "" && !strings.ContainsAny(name, " \t") && (text == "" || text[0] == ' ' || text[0] == '\t') {
-		return chatLine{to: name, text: strings.TrimSpace(text)}
+		return chatLine{to: name, text: strings.TrimSpace(text), colon: true}
 	}
 	return chatLine{text: trimmed}
 }
@@ -121,7 +123,7 @@ func (c *chat) stateLine(e *peer.Event) string {
 }
 
 func routeLine(e *peer.Event) string {
-	line := fmt.Sprintf("* the way to %s is now %s", clean(e.User), clean(string(e.New)))
+	line := fmt.Sprintf("* the way to %s is now %s", clean(e.User), clean(cmp.Or(string(e.New), "none")))
 	if e.Old != "" {
 		line += ", was " + clean(string(e.Old))
 	}

@@ -196,6 +196,7 @@ func TestBot(t *testing.T) {
 		`{"id":"x","cmd":"` + strings.Repeat("y", maxCommand) + `"}`,
 		`{"id":"13","cmd":"ping","to":"bob","count":2}`,
 		`{"id":["no"],"cmd":"who"}`,
+		`{"id":"14","cmd":"ping","to":"bob","way":"owl"}`,
 	}, "\n")
 	code, stdout, stderr := f.run(t.Context(), strings.NewReader(input), "bot")
 	if code != 0 || stderr != "" {
@@ -224,6 +225,7 @@ func TestBot(t *testing.T) {
 		"10": {"error no-such-user"},
 		"11": {"error usage"},
 		"13": {"pong", "pong", "summary", "done"},
+		"14": {"error usage"},
 	}
 	errs := 0
 	for _, kind := range got[""] {
@@ -301,7 +303,7 @@ func TestChat(t *testing.T) {
 	}
 	for _, want := range []string{
 		"you are alice, device 00112233aabbccdd", "bob (lan 2 ms): hello\n", "NAME  ONLINE  WAY", "✓✓ delivered lan 2.1 ms to bob\n",
-		"error: there is no command /nonsense\n", "error: refused␛[2J\nhint: byway who\n",
+		"error: there is no command /nonsense\n", "error: refused␛[2J\nhint: /who lists the users; @bob carol: … sends it to bob as text\n",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in:\n%s", want, stdout)

@@ -46,7 +46,7 @@ func (p *program) who(ctx context.Context, s *session) error {
 		return entries(p.lines, "contact", list)
 	}
 	if len(list) == 0 {
-		return p.say("nobody else is registered")
+		return p.say("nobody else is registered yet")
 	}
 	return p.table(whoTable(list))
 }

@@ -37,13 +37,25 @@ func (p *program) pingCommand() *cobra.Command {
 			if g.count < 1 || g.interval < 0 {
 				return usage("-c needs a number of at least 1 and --interval no negative time", "")
 			}
+			if err := checkPingWay(g.way); err != nil {
+				return err
+			}
 			return p.withPeer(cmd.Context(), g.run)
 		},
 	}
 	cmd.Flags().IntVarP(&g.count, "count", "c", 4, "round trips")
-	cmd.Flags().StringVar(&g.way, "way", "auto", "auto, direct, relay, or one way by its name")
+	cmd.Flags().StringVar(&g.way, "way", "auto", "auto, lan, direct, punched or relay")
 	cmd.Flags().DurationVar(&g.interval, "interval", 200*time.Millisecond, "pause between them")
 	return cmd
+}
+
+// checkPingWay refuses what is no way: a peer would only find nobody there, which reads like a person who is away.
+func checkPingWay(way string) error {
+	switch peer.Way(way) {
+	case "", "auto", peer.WayLAN, peer.WayDirect, peer.WayPunched, peer.WayRelay:
+		return nil
+	}
+	return usage(fmt.Sprintf("there is no way %q to ping by", way), "use --way auto, lan, direct, punched or relay")
 }
 
 func (g *pinging) run(ctx context.Context, s *session) error {

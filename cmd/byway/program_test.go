@@ -65,6 +65,7 @@ func TestCommandLine(t *testing.T) {
 		{"and the other way round", "version --password-command b", "BYWAY_PASSWORD_FILE=a", 0, ""},
 		{"bad level", "who --log-level loud", "", 2, `byway: error: there is no log level "loud"`},
 		{"negative limit", "history --limit -1", "", 2, "byway: error: --limit cannot be negative"},
+		{"no such way", "ping bob --way owl", "", 2, "byway: error: there is no way \"owl\" to ping by\nbyway: hint: use --way auto, lan, direct, punched or relay"},
 		{"chat is not JSON", "--json", "", 2, "byway: error: a chat is not JSON\nbyway: hint: byway bot"},
 		{"version", "version", "", 0, ""},
 		{"help", "help send", "", 0, ""},
@@ -205,6 +206,7 @@ func TestParseChatLine(t *testing.T) {
 		"//etc is a path":   {text: "/etc is a path"},
 		"":                  {},
 	} {
+		want.colon = want.to != "" && line[0] != '@'
 		if diff := cmp.Diff(want, parseChatLine(line), cmp.AllowUnexported(chatLine{})); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", line, diff)
 		}
@@ -224,6 +226,36 @@ func TestReadLines(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"one", "", "too long", "yyyyyyyyyy", "last"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// However a person's name is written, what is sent to the person keeps its order.
+func TestLaneOfAName(t *testing.T) {
+	for _, name := range []string{"bob", "Bob", "BOB"} {
+		if got := lane(name); got != "bob" {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+	if got := lane("a/b"); got != "a/b" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestRouteLine(t *testing.T) {
+	e := peer.Event{User: "bob", Old: peer.WayLAN, Why: "closed"}
+	if got := routeLine(&e); got != "* the way to bob is now none, was lan (closed)" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestNewcomer(t *testing.T) {
+	wrong := &peer.Error{Code: peer.CodeBadCredentials, Message: "wrong name or password", Hint: "check both"}
+	e, ok := errors.AsType[*peer.Error](newcomer(wrong))
+	if !ok || !strings.Contains(e.Hint, "--user") || wrong.Hint != "check both" {
+		t.Errorf("got %+v, and changed %+v", e, wrong)
+	}
+	if other := errors.New("other"); newcomer(other) != other {
+		t.Error("another error is not left alone")
 	}
 }
 
