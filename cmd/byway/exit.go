@@ -50,6 +50,16 @@ var exitOf = map[peer.Code]int{
 	peer.CodeTimeout:               exitUnreachable,
 }
 
+// exitHelp is the table of exit codes for the help; docs/bots.md has it, too.
+const exitHelp = "Exit codes:\n" +
+	"  0  done                               7  not signed in, or wrong name or password\n" +
+	"  1  failed                             8  key changed, refused\n" +
+	"  2  usage                              9  rate limited or over quota\n" +
+	"  3  only relayed (ping, route)        10  rendezvous unreachable\n" +
+	"  4  stored or queued                  11  name taken or not allowed\n" +
+	"  5  unreachable                       20  no rendezvous found on the LAN\n" +
+	"  6  no such user                     130  interrupted"
+
 // outcome ends a command that has already said everything with an exit code other than 0.
 type outcome int
 

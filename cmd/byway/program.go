@@ -48,7 +48,7 @@ func (p *program) root() *cobra.Command {
 		Use:   "byway",
 		Short: "Chat for a network of your own",
 		Long: "Chat for a network of your own. Without a command: chat; the first run registers --user with a rendezvous.\n" +
-			"Every flag below has an environment form: --password-file is BYWAY_PASSWORD_FILE.",
+			"Every flag below has an environment form: --password-file is BYWAY_PASSWORD_FILE.\n\n" + exitHelp,
 		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
