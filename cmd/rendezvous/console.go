@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,14 +22,26 @@ func (p *program) greet(a admin.Address, announced bool) {
 	for _, addr := range a.Addrs {
 		fmt.Fprintln(p.out, "  "+addr)
 	}
-	if announced {
+	here := onlyLoopback(a.Addrs)
+	if announced && !here {
 		fmt.Fprintln(p.out, "To join from this network, type on another machine:")
 		fmt.Fprintln(p.out, "  byway")
 	}
 	if a.Link != "" {
-		fmt.Fprintf(p.out, "To join from anywhere that reaches it, type:\n  byway --rendezvous '%s'\n", a.Link)
+		from := "anywhere that reaches it"
+		if here {
+			from = "this machine"
+		}
+		fmt.Fprintf(p.out, "To join from %s, type:\n  byway --rendezvous '%s'\n", from, a.Link)
 	}
 	fmt.Fprintln(p.out, "Commands here: users, active, watch, status, kick NAME, help, quit.")
+}
+
+// onlyLoopback says whether nobody on another machine can use any of the addresses.
+func onlyLoopback(addrs []string) bool {
+	return !slices.ContainsFunc(addrs, func(addr string) bool {
+		return !strings.HasPrefix(addr, "/ip4/127.") && !strings.HasPrefix(addr, "/ip6/::1/")
+	})
 }
 
 // console reads an operator's commands while the rendezvous serves in the same process. It asks over the socket, as the commands of
@@ -72,6 +85,9 @@ func consoleCommands() []consoleCommand {
 			if arg == "" {
 				return errors.New("kick wants a user name")
 			}
+			if err := checkName(arg); err != nil {
+				return err
+			}
 			return kick(ctx, c.out, c.client, arg)
 		}},
 		{"help ?", "", "this list", func(c *console, _ context.Context, _ string) error { return c.help() }},
@@ -107,9 +123,14 @@ func (c *console) line(ctx context.Context, text string) error {
 	word = strings.ToLower(strings.TrimPrefix(word, "/"))
 	for _, cmd := range consoleCommands() {
 		for name := range strings.FieldsSeq(cmd.names) {
-			if name == word {
-				return cmd.do(c, ctx, strings.TrimSpace(arg))
+			if name != word {
+				continue
 			}
+			arg = strings.TrimSpace(arg)
+			if arg != "" && cmd.args == "" {
+				return fmt.Errorf("%s takes no more words", word)
+			}
+			return asked(c.data, cmd.do(c, ctx, arg))
 		}
 	}
 	return fmt.Errorf("%q is not a command here; type help", word)

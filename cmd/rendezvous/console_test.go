@@ -32,12 +32,12 @@ func TestConsole(t *testing.T) {
 	p.greet(node.Address(), false)
 	quits := 0
 	c := &console{
-		in:  strings.NewReader("help\nusers\nDB\nactive\n/status\n\nkick\nkick zoe\nwatch\n\nwatch carefully\ndance \x1b[31m\nquit\n"),
+		in:  strings.NewReader("help\nusers\nDB\nactive\n/status\n\nkick\nkick a b\nquit now\nkick zoe\nwatch\n\nwatch carefully\ndance \x1b[31m\nquit\n"),
 		out: &out, err: &errs, data: dir, quit: func() { quits++ }, getenv: p.getenv,
 	}
 	c.run(ctx)
 	for _, want := range []string{
-		"/ip4/127.0.0.1/tcp/", "byway --rendezvous 'byway://127.0.0.1:", "users, db", "kick NAME", "end a user's connections",
+		"/ip4/127.0.0.1/tcp/", "To join from this machine", "byway --rendezvous 'byway://127.0.0.1:", "users, db", "kick NAME", "end a user's connections",
 		"NAME  ONLINE", "TRANSPORT", "health", "watching; Enter ends it",
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -46,6 +46,7 @@ func TestConsole(t *testing.T) {
 	}
 	for _, want := range []string{
 		"rendezvous: error: kick wants a user name", "rendezvous: error: there is no user zoe", "rendezvous: hint: run `rendezvous users`",
+		`rendezvous: error: "a b" is no user name`, "rendezvous: error: quit takes no more words",
 		"rendezvous: error: watch takes nothing", `rendezvous: error: "dance" is not a command here; type help`,
 	} {
 		if !strings.Contains(errs.String(), want) {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -34,12 +37,15 @@ type program struct {
 }
 
 // usageError is a mistake in the command line, in the environment or in the configuration file.
-type usageError struct{ err error }
+type usageError struct {
+	err  error
+	hint string // empty: the help
+}
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+func usagef(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
 
 // run does what args ask and returns the exit code, after having printed what went wrong.
 func (p *program) run(args []string) int {
@@ -64,14 +70,14 @@ func verdict(err error) (code int, hint string) {
 		}
 		return exitFailed, setup.Hint
 	}
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return exitUsage, "run `rendezvous --help`, or a command with --help"
+	if mistake, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage, cmp.Or(mistake.hint, "run `rendezvous --help`, or a command with --help")
 	}
 	switch {
 	case errors.Is(err, admin.ErrNotServing):
 		return exitNotServing, "start it with `rendezvous serve`, or name its data directory with --data DIR"
 	case rendezvous.CodeOf(err) == rendezvous.CodeNoSuchUser:
-		return exitNoSuchUser, "run `rendezvous users` for those there are"
+		return exitNoSuchUser, hintUsers
 	}
 	return exitFailed, ""
 }
@@ -89,7 +95,7 @@ func (p *program) command() *cobra.Command {
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err: err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		p.serveCommand(), p.usersCommand(), p.activeCommand(), p.statusCommand(), p.watchCommand(), p.addressCommand(),
@@ -109,8 +115,41 @@ func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usagef("%s wants one user name", cmd.CommandPath())
 	}
+	return checkName(args[0])
+}
+
+// checkName refuses what can be nobody's name.
+func checkName(name string) error {
+	if _, err := rendezvous.ParseUsername(name); err != nil {
+		return &usageError{err: fmt.Errorf("%q is no user name: %w", name, err), hint: hintUsers}
+	}
 	return nil
 }
+
+const hintUsers = "run `rendezvous users` for those there are"
+
+// asked is the error of a question to the rendezvous that serves from data, without the words of the library that carried it.
+func asked(data string, err error) error {
+	if _, ok := errors.AsType[*url.Error](err); !ok {
+		return err
+	}
+	if errors.Is(err, admin.ErrNotServing) {
+		return &askError{"no rendezvous is serving from " + data, err}
+	}
+	if reason, ok := errors.AsType[syscall.Errno](err); ok {
+		return &askError{fmt.Sprintf("the rendezvous that serves from %s cannot be asked: %v", data, reason), err}
+	}
+	return err
+}
+
+// askError is what is said instead of err.
+type askError struct {
+	message string
+	err     error
+}
+
+func (e *askError) Error() string { return e.message }
+func (e *askError) Unwrap() error { return e.err }
 
 // defaultData is the data directory where none is named: $RENDEZVOUS_DATA, else the XDG data directory + /rendezvous.
 func (p *program) defaultData() string {
@@ -137,7 +176,7 @@ func (p *program) asking(use, short string, args cobra.PositionalArgs, ask func(
 			}
 			client := admin.NewClient(filepath.Join(data, server.SocketFile))
 			defer client.Close()
-			return ask(cmd, client, args)
+			return asked(data, ask(cmd, client, args))
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "data directory of the rendezvous (default $RENDEZVOUS_DATA, else the XDG data directory + /rendezvous)")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,7 +71,7 @@ func (p *program) complete(s *settings, f *pflag.FlagSet) error {
 	}
 	problems = append(problems, s.check()...)
 	if err := errors.Join(problems...); err != nil {
-		return &usageError{oneLine(problems)}
+		return &usageError{err: oneLine(problems)}
 	}
 	return nil
 }
@@ -147,5 +148,23 @@ func (s *settings) check() []error {
 	if err := new(slog.Level).UnmarshalText([]byte(s.logLevel)); err != nil {
 		problems = append(problems, fmt.Errorf("log-level is debug, info, warn or error, not %q", s.logLevel))
 	}
+	if err := checkPlace(s.metrics); err != nil {
+		problems = append(problems, err)
+	}
 	return problems
+}
+
+// checkPlace checks the HOST:PORT of the metrics, which may be empty.
+func checkPlace(place string) error {
+	if place == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(place)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("metrics is HOST:PORT, for example 127.0.0.1:9464, not %q", place)
+	}
+	return nil
 }

@@ -52,7 +52,8 @@ func showStatus(w io.Writer, s admin.Status) error {
 }
 
 func (p *program) healthCommand() *cobra.Command {
-	return p.asking("health", "Exit 0 when serving and the database answers", noArgs,
+	var asJSON bool
+	cmd := p.asking("health", "Exit 0 when serving and the database answers", noArgs,
 		func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
 			defer cancel()
@@ -60,12 +61,25 @@ func (p *program) healthCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.Health != "ok" {
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), struct {
+					V      int    `json:"v"`
+					Health string `json:"health"`
+				}{1, s.Health})
+			}
+			switch {
+			case err != nil:
+				return err
+			case s.Health != "ok":
 				return errors.New(s.Health)
+			case asJSON:
+				return nil
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "ok")
 			return err
 		})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object")
+	return cmd
 }
 
 func (p *program) addressCommand() *cobra.Command {
@@ -117,11 +131,21 @@ func (p *program) inviteCommand() *cobra.Command {
 }
 
 func (p *program) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use: "version", Short: "The version of this program", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), struct {
+					V       int    `json:"v"`
+					Version string `json:"version"`
+					Go      string `json:"go"`
+				}{1, version.String(), version.Go()})
+			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "rendezvous", version.String(), version.Go())
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object")
+	return cmd
 }
