@@ -254,8 +254,11 @@ func TestNewcomer(t *testing.T) {
 	if !ok || !strings.Contains(e.Hint, "--user") || wrong.Hint != "check both" {
 		t.Errorf("got %+v, and changed %+v", e, wrong)
 	}
-	if other := errors.New("other"); newcomer(other) != other {
-		t.Error("another error is not left alone")
+	weak := &peer.Error{Code: peer.CodeBadCredentials, Message: "the password does not sign alice in, and could not register it"}
+	for _, other := range []error{errors.New("other"), weak} {
+		if newcomer(other) != other {
+			t.Errorf("%v is not left alone", other)
+		}
 	}
 }
 

@@ -186,10 +186,13 @@ func (p *program) startPeer(ctx context.Context, n need) (*ownPeer, error) {
 	return own, nil
 }
 
+// wrongPassword is the peer's message where a taken name was not signed in to. The same code with another message has a hint of its own.
+const wrongPassword = "wrong name or password"
+
 // newcomer adds to a wrong password what it means to somebody who has just chosen a name: that it is somebody else's.
 func newcomer(err error) error {
 	told, ok := errors.AsType[*peer.Error](err)
-	if !ok || told.Code != peer.CodeBadCredentials {
+	if !ok || told.Code != peer.CodeBadCredentials || told.Message != wrongPassword {
 		return err
 	}
 	e := *told
