@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 )
@@ -47,7 +46,7 @@ func TestReplayedKeys(t *testing.T) {
 	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
 		t.Fatal(err)
 	}
-	fp := identity.Fingerprint(fingerprint(1))
+	fp := fingerprint(1)
 	m := delivery.Incoming{From: "bob", Device: fp, N: 1, ID: delivery.MessageID{1}, Body: "hello", Sent: now(t), Received: now(t)}
 	batch := history.Batch{Ops: []delivery.Op{delivery.OpReceive{Message: m}}}
 	if err := c.store.Commit(t.Context(), &batch); err != nil {

@@ -129,7 +129,7 @@ func (p *program) choosePassword(ctx context.Context, name string) ([]byte, erro
 }
 
 // cancel ends the program as Ctrl-C does: somebody typed Ctrl-D at a prompt.
-func (p *program) cancel() error {
+func (p *program) cancel() leave {
 	p.leave(leave{})
 	return leave{}
 }

@@ -54,6 +54,7 @@ func checkPingWay(way string) error {
 	switch peer.Way(way) {
 	case "", "auto", peer.WayLAN, peer.WayDirect, peer.WayPunched, peer.WayRelay:
 		return nil
+	case peer.WayMailbox: // nothing comes back from there
 	}
 	return usage(fmt.Sprintf("there is no way %q to ping by", way), "use --way auto, lan, direct, punched or relay")
 }

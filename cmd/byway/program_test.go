@@ -256,7 +256,7 @@ func TestNewcomer(t *testing.T) {
 	}
 	weak := &peer.Error{Code: peer.CodeBadCredentials, Message: "the password does not sign alice in, and could not register it"}
 	for _, other := range []error{errors.New("other"), weak} {
-		if newcomer(other) != other {
+		if !errors.Is(newcomer(other), other) {
 			t.Errorf("%v is not left alone", other)
 		}
 	}

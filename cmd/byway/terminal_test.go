@@ -195,12 +195,16 @@ func TestPasswordIsAskedAgain(t *testing.T) {
 		code  peer.Code
 	}{
 		{
-			"until it is good", [][2]string{{choose, "\r"}, {choose, "short\r"}, {choose, good}, {again, good}},
-			[]string{"no password was typed", "use at least 12 characters. Again."}, "",
+			"until it is good",
+			[][2]string{{choose, "\r"}, {choose, "short\r"}, {choose, good}, {again, good}},
+			[]string{"no password was typed", "use at least 12 characters. Again."},
+			"",
 		},
 		{
-			"different", [][2]string{{choose, good}, {again, "another sesame\r"}, {choose, good}, {again, good}},
-			[]string{"the two passwords differ. Again."}, "",
+			"different",
+			[][2]string{{choose, good}, {again, "another sesame\r"}, {choose, good}, {again, good}},
+			[]string{"the two passwords differ. Again."},
+			"",
 		},
 		{"three times", [][2]string{{choose, "short\r"}, {choose, "short\r"}, {choose, "short\r"}}, nil, peer.CodePasswordTooWeak},
 	} {
