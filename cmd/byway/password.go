@@ -129,10 +129,7 @@ func (p *program) choosePassword(ctx context.Context, name string) ([]byte, erro
 }
 
 // cancel ends the program as Ctrl-C does: somebody typed Ctrl-D at a prompt.
-func (p *program) cancel() leave {
-	p.leave(leave{})
-	return leave{}
-}
+func (p *program) cancel() { p.leave(leave{}) }
 
 // readSecret reads one line, which may be empty. It gives the terminal its echo back when ctx ends first. What reads then goes on until the
 // process ends: nothing can interrupt it.
@@ -158,7 +155,8 @@ func (p *program) readSecret(ctx context.Context, prompt string) ([]byte, error)
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, p.cancel()
+		p.cancel()
+		return nil, leave{}
 	case err != nil:
 		return nil, &peer.Error{Code: peer.CodeNotSignedIn, Message: "no password was typed", Hint: hintPassword, Err: err}
 	}
@@ -222,7 +220,8 @@ func (p *program) askName(ctx context.Context, suggestion string) (string, error
 		}
 		if a.err != nil {
 			fmt.Fprintln(p.stderr)
-			return "", p.cancel()
+			p.cancel()
+			return "", leave{}
 		}
 		name := cmp.Or(a.line, suggestion)
 		if _, err := rendezvous.ParseUsername(name); err != nil {
