@@ -128,30 +128,8 @@ func (b *bot) listen(work context.Context) (*botEvents, error) {
 	return e, nil
 }
 
-func (b *bot) print(work context.Context, f *feed) (err error) {
-	shown := newShower(context.WithoutCancel(work), b.s)
-	defer func() {
-		if failed := shown.Close(); err == nil {
-			err = failed
-		}
-	}()
-	for e, err := range f.Events(work) {
-		if err != nil {
-			return err
-		}
-		ref := e.Re
-		ours := b.outgoing.claim(&e)
-		if err := b.p.lines.event(e); err != nil {
-			return err
-		}
-		switch {
-		case e.Type == peer.EventMessage:
-			shown.printed(e.ID)
-		case ours && e.Type == peer.EventState && settled(e.State):
-			b.outgoing.end(ref)
-		}
-	}
-	return nil
+func (b *bot) print(work context.Context, f *feed) error {
+	return showEvents(work, b.s, f, b.outgoing, func(e *peer.Event, _ bool) error { return b.p.lines.event(*e) })
 }
 
 // read carries out commands until the end of input, quit, the end of ctx, or the end of the event stream. Its goroutine ends with standard

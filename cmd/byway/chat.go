@@ -147,35 +147,18 @@ func (c *chat) linger(ctx, over context.Context) {
 }
 
 // print shows events as they come.
-func (c *chat) print(work context.Context, f *feed) (err error) {
-	shown := newShower(context.WithoutCancel(work), c.s)
-	defer func() {
-		if failed := shown.Close(); err == nil {
-			err = failed
-		}
-	}()
-	for e, err := range f.Events(work) {
-		if err != nil {
-			return err
-		}
-		ref := e.Re
-		ours := c.outgoing.claim(&e)
-		if line := c.eventLine(&e, ours); line != "" {
+func (c *chat) print(work context.Context, f *feed) error {
+	return showEvents(work, c.s, f, c.outgoing, func(e *peer.Event, ours bool) error {
+		if line := c.eventLine(e, ours); line != "" {
 			if err := c.say("%s", line); err != nil {
 				return err
 			}
 		}
-		switch {
-		case e.Type == peer.EventMessage:
-			if e.To == "" {
-				c.last.suggest(e.From)
-			}
-			shown.printed(e.ID)
-		case ours && e.Type == peer.EventState && settled(e.State):
-			c.outgoing.end(ref)
+		if e.Type == peer.EventMessage && e.To == "" {
+			c.last.suggest(e.From)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // say prints one line.

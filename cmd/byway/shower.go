@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/api"
 )
 
@@ -87,4 +88,32 @@ func (w *shower) Close() error {
 	w.poke()
 	<-w.done
 	return w.err
+}
+
+// showEvents hands each event to show, until work ends, the feed does, or show fails. A message counts as shown, and one of our own as settled,
+// only after show has returned: what could not be printed is printed again by the next face.
+func showEvents(work context.Context, s *session, f *feed, o *outgoing, show func(e *peer.Event, ours bool) error) (err error) {
+	shown := newShower(context.WithoutCancel(work), s)
+	defer func() {
+		if failed := shown.Close(); err == nil {
+			err = failed
+		}
+	}()
+	for e, err := range f.Events(work) {
+		if err != nil {
+			return err
+		}
+		ref := e.Re
+		ours := o.claim(&e)
+		if err := show(&e, ours); err != nil {
+			return err
+		}
+		switch {
+		case e.Type == peer.EventMessage:
+			shown.printed(e.ID)
+		case ours && e.Type == peer.EventState && settled(e.State):
+			o.end(ref)
+		}
+	}
+	return nil
 }
