@@ -14,7 +14,7 @@ const redacted = "[secret]"
 // unprintable, embedded in a secret, keeps fmt, slog, JSON, text, gob and == away from it.
 type unprintable struct{ _ [0]func() }
 
-// Format writes a placeholder for every verb, %#v and %x included.
+// Format writes the same redaction for every verb, %#v and %x included.
 func (unprintable) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // LogValue is what slog writes.
@@ -29,7 +29,7 @@ func (unprintable) MarshalText() ([]byte, error) { return nil, ErrSecret }
 // GobEncode always fails with [ErrSecret].
 func (unprintable) GobEncode() ([]byte, error) { return nil, ErrSecret }
 
-// Format writes a placeholder for every verb.
+// Format writes the same redaction for every verb.
 func (StorageKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // LogValue is what slog writes.

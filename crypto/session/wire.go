@@ -178,7 +178,7 @@ type unprintable struct{ _ [0]func() }
 
 const redacted = "[secret]"
 
-// Format writes a placeholder for every verb.
+// Format writes the same redaction for every verb.
 func (unprintable) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // LogValue is what slog writes.
