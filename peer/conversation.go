@@ -74,6 +74,22 @@ func (p *Peer) Shown(ctx context.Context, ids ...string) error {
 	return nil
 }
 
+// ShownUpto records that a face has shown a received message and all that came before it: one call for many messages. Both values are those
+// of the message's event. A message that this history does not have at that place changes nothing, and is no error.
+func (p *Peer) ShownUpto(ctx context.Context, order int64, id string) error {
+	if err := p.up(); err != nil {
+		return err
+	}
+	key, err := delivery.ParseMessageID(id)
+	if err != nil {
+		return &Error{Code: CodeUsage, Message: "that is not the id of a message", Err: err}
+	}
+	if err := p.core.store.MarkShownUpto(ctx, order, key); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
 // Read tells a user that everything received from them so far has been read.
 func (p *Peer) Read(ctx context.Context, user string) error {
 	if err := p.up(); err != nil {

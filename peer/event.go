@@ -65,7 +65,8 @@ type Event struct {
 
 	// message and state
 	ID       string     `json:"id,omitempty"`
-	From     string     `json:"from,omitempty"` // also in gap
+	Order    int64      `json:"order,omitempty"` // of a message: its place in the history of this home, which only rises; for ShownUpto
+	From     string     `json:"from,omitempty"`  // also in gap
 	To       string     `json:"to,omitempty"`
 	N        uint64     `json:"n,omitempty"`
 	Body     *string    `json:"body,omitempty"`
@@ -98,8 +99,6 @@ type Event struct {
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
 	Hint    string `json:"hint,omitempty"`
-
-	order int64 // of a message in the history, so that a replay and the stream can be told apart
 }
 
 // Rendezvous is what a peer knows of its rendezvous.

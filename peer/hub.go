@@ -192,7 +192,7 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 	if len(s.replay) > 0 {
 		e := s.replay[0]
 		s.replay = s.replay[1:]
-		s.shown = e.order
+		s.shown = e.Order
 		return e, true, nil, nil
 	}
 	s.hub.mu.Lock()
@@ -222,11 +222,11 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 			break // ready comes first
 		}
 		s.next++
-		if e.Type == EventReady && s.told || e.Type == EventMessage && e.order <= s.shown {
+		if e.Type == EventReady && s.told || e.Type == EventMessage && e.Order <= s.shown {
 			continue
 		}
 		s.told = s.told || e.Type == EventReady
-		s.shown = max(s.shown, e.order)
+		s.shown = max(s.shown, e.Order)
 		return e, true, nil, nil
 	}
 	if h.closed {
@@ -256,7 +256,7 @@ func (c *core) unseenEvents(ctx context.Context, after int64) ([]Event, error) {
 			From: e.From, Device: e.Device, N: e.N, ID: e.ID, CopyOf: e.CopyOf, Body: e.Body, Sent: e.Sent, Received: e.Received, Way: e.Progress.Way,
 		}
 		out[i] = messageEvent(m, keys[e.From])
-		out[i].V, out[i].order = 1, e.Order
+		out[i].V, out[i].Order = 1, e.Order
 	}
 	return out, nil
 }

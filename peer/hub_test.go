@@ -18,7 +18,7 @@ func label(e Event) string {
 	case EventReady:
 		return "ready"
 	case EventMessage:
-		return fmt.Sprint("m", e.order)
+		return fmt.Sprint("m", e.Order)
 	case EventError:
 		return e.Code
 	}
@@ -59,7 +59,7 @@ func ready() Event { return Event{Type: EventReady, Rendezvous: &Rendezvous{Peer
 
 func state(id string) Event { return Event{Type: EventState, ID: id} }
 
-func message(order int64) Event { return Event{Type: EventMessage, order: order} }
+func message(order int64) Event { return Event{Type: EventMessage, Order: order} }
 
 // shelf is a history that knows messages which no face has shown.
 type shelf struct {
@@ -190,8 +190,8 @@ func TestBacklogRace(t *testing.T) {
 			if e.Type != EventMessage {
 				continue
 			}
-			if e.order != next {
-				t.Fatalf("got message %d, want %d", e.order, next)
+			if e.Order != next {
+				t.Fatalf("got message %d, want %d", e.Order, next)
 			}
 			if next++; next > count {
 				break

@@ -61,7 +61,7 @@ func (c *core) tellMessage(m delivery.Incoming, order int64) {
 		}
 	}
 	e := messageEvent(m, key)
-	e.order = order
+	e.Order = order
 	c.hub.publish(e)
 }
 

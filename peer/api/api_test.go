@@ -65,6 +65,7 @@ func TestVerbs(t *testing.T) {
 		}, peer.HistoryQuery{User: "bob", Search: "a&b", Limit: 7}},
 		{"read", func(c *Client) error { return c.Read(ctx, "bob") }, "read bob"},
 		{"shown", func(c *Client) error { return c.Shown(ctx, "a", "b") }, []string{"a", "b"}},
+		{"shown up to", func(c *Client) error { return c.ShownUpto(ctx, 7, "a") }, "upto 7 a"},
 		{"who", func(c *Client) error { return drop(c.Who(ctx)) }, "who"},
 		{"route", func(c *Client) error { return drop(c.Route(ctx, "bób")) }, "route bób"},
 		{"ping", func(c *Client) error { return drop(c.Ping(ctx, "bob", "direct")) }, "ping bob direct"},

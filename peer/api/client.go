@@ -84,6 +84,14 @@ func (c *Client) Shown(ctx context.Context, ids ...string) error {
 	return err
 }
 
+// ShownUpto marks a message and all before it, by the order and the id of its event. A message that the peer does not have changes nothing.
+func (c *Client) ShownUpto(ctx context.Context, order int64, id string) error {
+	var in shownInput
+	in.Body.Upto = &shownPlace{Order: order, ID: id}
+	_, err := post[none](ctx, c, "/v1/shown", in.Body, again)
+	return err
+}
+
 // Who returns the users and the way to each.
 func (c *Client) Who(ctx context.Context) ([]peer.Contact, error) {
 	return get[[]peer.Contact](ctx, c, "/v1/who", nil)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -55,6 +56,10 @@ func (f *fake) History(_ context.Context, q peer.HistoryQuery) ([]peer.HistoryEn
 func (f *fake) Read(_ context.Context, user string) error { return f.note("read " + user) }
 func (f *fake) Shown(_ context.Context, ids ...string) error {
 	return f.note(ids)
+}
+
+func (f *fake) ShownUpto(_ context.Context, order int64, id string) error {
+	return f.note(fmt.Sprint("upto ", order, " ", id))
 }
 
 func (f *fake) Who(context.Context) ([]peer.Contact, error) {

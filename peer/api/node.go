@@ -15,6 +15,7 @@ type messages interface {
 	History(ctx context.Context, q peer.HistoryQuery) ([]peer.HistoryEntry, error)
 	Read(ctx context.Context, user string) error
 	Shown(ctx context.Context, ids ...string) error
+	ShownUpto(ctx context.Context, order int64, id string) error
 }
 
 // contacts is what the server asks of a peer about other people.

@@ -67,8 +67,15 @@ type acceptInput struct {
 
 type shownInput struct {
 	Body struct {
-		IDs []string `json:"ids" maxItems:"4096"`
+		IDs  []string    `json:"ids,omitempty" maxItems:"4096"`
+		Upto *shownPlace `json:"upto,omitempty" doc:"this message and all before it"`
 	}
+}
+
+// shownPlace names a message by two fields of its event.
+type shownPlace struct {
+	Order int64  `json:"order" minimum:"1"`
+	ID    string `json:"id" maxLength:"256"`
 }
 
 // verb registers one operation: a call of the peer and its answer.
@@ -123,6 +130,11 @@ func messageRoutes(api huma.API, n node) {
 		return n.Read(ctx, in.Body.User)
 	})
 	act(api, "/v1/shown", "Mark messages as shown, so that they are not replayed", func(ctx context.Context, in *shownInput) error {
+		if upto := in.Body.Upto; upto != nil {
+			if err := n.ShownUpto(ctx, upto.Order, upto.ID); err != nil || len(in.Body.IDs) == 0 {
+				return err
+			}
+		}
 		return n.Shown(ctx, in.Body.IDs...)
 	})
 }

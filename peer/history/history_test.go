@@ -187,6 +187,30 @@ func TestReceivedSurvives(t *testing.T) {
 	equal(t, "not shown", bodies(find(t, s, Query{Unseen: true})), "two five")
 }
 
+// TestMarkShownUpto: everything up to a message is marked, but only where the message stands in its place.
+func TestMarkShownUpto(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "history.db"))
+	commit(t, s, ops(delivery.OpReceive{Message: incoming(1, "one")}, delivery.OpReceive{Message: incoming(2, "two")}, delivery.OpReceive{Message: incoming(3, "three")}))
+	second := find(t, s, Query{Unseen: true})[1]
+	for _, tt := range []struct {
+		name  string
+		order int64
+		id    delivery.MessageID
+		left  string
+	}{
+		{"a higher place than there is", 1000, second.ID, "one two three"},
+		{"the place of another", second.Order + 1, second.ID, "one two three"},
+		{"an id that is nobody's", second.Order, delivery.MessageID{9}, "one two three"},
+		{"its own", second.Order, second.ID, "three"},
+		{"again", second.Order, second.ID, "three"},
+	} {
+		if err := s.MarkShownUpto(t.Context(), tt.order, tt.id); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, tt.name, bodies(find(t, s, Query{Unseen: true})), tt.left)
+	}
+}
+
 // TestNothingIsShownTwice wants the file to refuse a second copy whatever the engine says, with all that came with it.
 func TestNothingIsShownTwice(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "history.db"))

@@ -107,6 +107,17 @@ func (s *Store) scan(rows *sql.Rows) (Entry, error) {
 	return e, nil
 }
 
+// MarkShownUpto records that a face has shown a received message and all before it. A message that does not stand at that place changes
+// nothing: whoever remembers it remembers another history, perhaps one from before a backup was put back.
+func (s *Store) MarkShownUpto(ctx context.Context, order int64, id delivery.MessageID) error {
+	_, err := s.write.ExecContext(ctx, `UPDATE messages SET shown = 1
+		WHERE shown = 0 AND ord <= ?1 AND EXISTS (SELECT 1 FROM messages WHERE ord = ?1 AND id = ?2)`, order, id[:])
+	if err != nil {
+		return classify("mark shown", err)
+	}
+	return nil
+}
+
 // MarkShown records that a face has shown received messages. Unknown ids are ignored.
 func (s *Store) MarkShown(ctx context.Context, ids []delivery.MessageID) error {
 	tx, err := s.write.BeginTx(ctx, nil)
