@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -13,56 +14,20 @@ var (
 	ErrTooLarge   = errors.New("the message is over the size limit")
 )
 
-// Engine is the state machine. It is owned by one goroutine; nothing in it may be called from two.
+// Engine is the state machine. It is owned by one goroutine; nothing in it may be called from two. No event costs more than what it changes,
+// so that an outbox of ten thousand messages is as quick as one of ten: each device has a place in the outbox up to which all was
+// looked at ([remote.at]), which goes back when a way opens or a time has come.
 type Engine struct {
 	limits Limits
 	self   Account
 
 	accounts map[Account]*account
 	devices  map[Device]*remote
-	ackDue   map[Device]*remote // those to which an acknowledgement is due
+	ackDue   map[Device]*remote    // those to which an acknowledgement is due
+	holding  map[*account]struct{} // those whose outbox is not empty
+	timed    map[*remote]struct{}  // those to which something is due at some time
 	relayUp  bool
 	out      Effects
-}
-
-// account is our sending side towards one account.
-type account struct {
-	name   Account
-	next   uint64
-	outbox []*outgoing // by rising n
-	size   int         // bytes of bodies in outbox
-	// devices are those that new messages are sealed for.
-	devices []Device
-}
-
-// outgoing is a message with how far it has come. It leaves the outbox when no copy is left to do.
-type outgoing struct {
-	Message
-	progress Progress
-	copies   map[Device]*copyState
-}
-
-type copyState struct {
-	phase    Phase
-	via      Way       // of the latest attempt
-	due      time.Time // when to try again; zero: only when something changes
-	attempts int
-}
-
-// remote is what is known of one device, of a contact or of our own.
-type remote struct {
-	device  Device
-	account Account
-	direct  Way // open direct way, or none
-	online  bool
-	start   uint64 // where we began to write to it; 0: never yet
-	top     uint64 // highest number that was sent to it; after a restart the highest that may have been
-
-	next     uint64 // next number expected from it; 0: nothing has ever come
-	held     map[uint64]*Incoming
-	heldSize int // bytes of bodies in held
-	receipts []Receipt
-	came     Way // by which the latest message came: the acknowledgement goes back that way, which is known to work
 }
 
 // New returns an engine for the devices of self with the state that the disk held; the zero Snapshot is a new home.
@@ -70,35 +35,31 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 	e := &Engine{
 		limits: l.withDefaults(), self: self,
 		accounts: map[Account]*account{}, devices: map[Device]*remote{}, ackDue: map[Device]*remote{},
+		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{},
 	}
 	for _, a := range s.Accounts {
-		e.accounts[a.Name] = &account{name: a.Name, next: max(a.Next, 1)}
+		e.account(a.Name).next = max(a.Next, 1)
 	}
 	for _, d := range s.Devices {
-		r := &remote{device: d.Device, account: d.Account, start: d.Start, next: d.Next, held: map[uint64]*Incoming{}}
+		r := e.remote(d.Account, d.Device)
+		r.start, r.next = d.Start, d.Next
 		for _, m := range d.Held {
 			r.held[m.N] = &m
 			r.heldSize += len(m.Body)
 		}
-		e.devices[d.Device] = r
 	}
+	slices.SortFunc(s.Outbox, func(x, y OutboxState) int { return cmp.Compare(x.Message.N, y.Message.N) })
 	for _, o := range s.Outbox {
 		a := e.account(o.Message.To)
-		out := &outgoing{Message: o.Message, progress: o.Progress, copies: map[Device]*copyState{}}
+		out := &outgoing{Message: o.Message, progress: o.Progress}
 		for _, d := range o.Message.Devices {
-			out.copies[d] = &copyState{phase: o.Phases[d]}
+			out.copies = append(out.copies, copyState{to: e.remote(a.name, d), phase: o.Phases[d]})
 		}
-		a.outbox = append(a.outbox, out)
-		a.size += len(o.Message.Body)
+		e.append(a, out)
 		a.next = max(a.next, o.Message.N+1)
 	}
 	for _, r := range e.devices {
-		if a := e.accounts[r.account]; a != nil {
-			r.top = a.next - 1
-		}
-	}
-	for _, a := range e.accounts {
-		slices.SortFunc(a.outbox, func(x, y *outgoing) int { return int(int64(x.N - y.N)) })
+		r.top = e.account(r.account).next - 1
 	}
 	return e
 }
@@ -145,9 +106,9 @@ func (e *Engine) Take(now time.Time) Effects {
 // Pending returns how many messages the outbox holds for people (copies for our own devices aside).
 func (e *Engine) Pending() int {
 	n := 0
-	for _, a := range e.accounts {
+	for a := range e.holding {
 		if a.name != e.self {
-			n += len(a.outbox)
+			n += len(a.outbox.byN)
 		}
 	}
 	return n
@@ -156,7 +117,7 @@ func (e *Engine) Pending() int {
 func (e *Engine) account(name Account) *account {
 	a := e.accounts[name]
 	if a == nil {
-		a = &account{name: name, next: 1}
+		a = &account{name: name, next: 1, outbox: newOutbox()}
 		e.accounts[name] = a
 	}
 	return a
@@ -167,6 +128,8 @@ func (e *Engine) remote(name Account, d Device) *remote {
 	if r == nil {
 		r = &remote{device: d, account: name, held: map[uint64]*Incoming{}}
 		e.devices[d] = r
+		a := e.account(name)
+		a.remotes = append(a.remotes, r)
 	}
 	return r
 }
@@ -178,10 +141,10 @@ func (e *Engine) SetDevices(now time.Time, name Account, devices []Device) {
 	for _, d := range devices {
 		e.remote(name, d)
 	}
-	for _, o := range slices.Clone(a.outbox) {
-		for d := range o.copies {
-			if !slices.Contains(devices, d) {
-				delete(o.copies, d)
+	for o := a.outbox.first; o != nil; o = o.next {
+		for i := range o.copies {
+			if c := &o.copies[i]; c.phase != Acked && !slices.Contains(devices, c.to.device) {
+				e.end(c, dropped)
 			}
 		}
 		e.settleIfDone(now, a, o, "device-removed")

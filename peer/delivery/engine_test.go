@@ -292,7 +292,7 @@ func TestDuplicateByAnotherWay(t *testing.T) {
 	e.Arrived(t0, "alice", alice1, WayLAN, textOf(1, 1, 1))
 	out := e.Take(t0)
 	equal(t, "first answer", out.Sends, []Send{{To: "alice", Device: alice1, Via: WayLAN, Payload: Payload{
-		Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{N: 1, Way: WayLAN, Arrived: t0}}},
+		Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{N: 1, Count: 1, Way: WayLAN, Arrived: t0}}},
 	}}})
 	e.Arrived(t0, "alice", alice1, WayRelay, textOf(1, 1, 1))
 	out = e.Take(t0)

@@ -43,8 +43,22 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 	}
 	e.skipTo(r, t.Low)
 	e.ackDue[r.device], r.came = r, w
-	if !duplicate && len(r.receipts) < maxReceipts {
-		r.receipts = append(r.receipts, Receipt{N: t.N, Way: w, Arrived: now})
+	if !duplicate {
+		r.receipt(Receipt{N: t.N, Count: 1, Way: w, Arrived: now})
+	}
+}
+
+// receipt remembers how a message came, until the next acknowledgement. One too many is left out: the number alone acknowledges too.
+func (r *remote) receipt(x Receipt) {
+	if i := len(r.receipts) - 1; i >= 0 {
+		last := &r.receipts[i]
+		if last.Way == x.Way && last.N+last.Count == x.N && last.Arrived.UnixMilli() == x.Arrived.UnixMilli() {
+			last.Count++
+			return
+		}
+	}
+	if len(r.receipts) < maxReceipts {
+		r.receipts = append(r.receipts, x)
 	}
 }
 

@@ -22,78 +22,76 @@ func (e *Engine) Accept(now time.Time, m Message) (Message, error) {
 		return m, ErrTooLarge
 	case len(a.devices) == 0:
 		return m, ErrNoDevice
-	case len(a.outbox) >= e.limits.Outbox || a.size+len(m.Body) > e.limits.OutboxSize:
+	case len(a.outbox.byN) >= e.limits.Outbox || a.outbox.size+len(m.Body) > e.limits.OutboxSize:
 		return m, ErrOutboxFull
 	}
 	m.N = a.next
 	a.next++
-	m.Devices = slices.Clone(a.devices)
-	o := &outgoing{Message: m, copies: make(map[Device]*copyState, len(m.Devices))}
-	for _, d := range m.Devices {
-		o.copies[d] = &copyState{}
-		if r := e.remote(m.To, d); r.start == 0 {
+	m.Devices = a.devices // replaced as a whole when it changes
+	o := &outgoing{Message: m, copies: make([]copyState, len(m.Devices))}
+	for i, d := range m.Devices {
+		r := e.remote(m.To, d)
+		o.copies[i].to = r
+		if r.start == 0 {
 			r.start = m.N
 			e.op(OpStart{To: m.To, Device: d, Start: m.N})
 		}
 	}
-	a.outbox = append(a.outbox, o)
-	a.size += len(m.Body)
+	e.append(a, o)
 	e.op(OpEnqueue{Message: m})
 	e.notice(NoticeProgress{To: m.To, N: m.N, ID: m.ID, CopyOf: m.CopyOf, Progress: o.progress})
-	for _, d := range m.Devices {
-		e.pump(now, a, e.devices[d])
+	for i := range o.copies {
+		e.pump(now, a, o.copies[i].to)
 	}
 	return m, nil
 }
 
 // pump sends what waits for a device, as far as a way is open and the window allows.
 func (e *Engine) pump(now time.Time, a *account, r *remote) {
-	inFlight, wanted, first := 0, false, true
-	var unawaited []*outgoing // given up before anything later was sent: the next message will say that they are not held
-	for _, o := range a.outbox {
-		c := o.copies[r.device]
-		if c == nil || c.phase == Acked {
-			continue
+	e.tellVoid(now, a, r)
+	wanted := false
+	for ; r.at != nil; r.at = r.at.next {
+		o := r.at
+		if r.hole != 0 && o.N-r.hole >= uint64(e.limits.Window) {
+			break // the other side could not hold so many while it waits for the one in the hole
 		}
-		lowest := first
-		first = false
-		if o.Void && !lowest {
-			continue // it has its turn when what stands before it is acknowledged
+		c := o.copyFor(r)
+		if c == nil || o.Void {
+			continue // what was given up has its turn when what stands before it is acknowledged
 		}
-		if o.Void && o.N > r.top {
-			unawaited = append(unawaited, o)
-			first = true
-			continue
-		}
-		wanted = wanted || o.Policy != RelayOnly && !o.Void
-		if c.phase == Stored && c.due.IsZero() {
-			continue // the rendezvous answers for it: it takes no room in the window
-		}
-		if inFlight++; inFlight > e.limits.Window {
-			break
-		}
+		wanted = wanted || o.Policy != RelayOnly
 		if c.phase != Waiting || now.Before(c.due) {
 			continue
 		}
-		if via := e.choose(o.policy(), r); via != "" {
-			e.attempt(now, a, o, r, c, via)
+		if !c.flying && r.flying >= e.limits.Window {
+			break
 		}
-	}
-	for _, o := range unawaited {
-		delete(o.copies, r.device)
-		e.settleIfDone(now, a, o, "")
+		via := e.choose(o.Policy, r)
+		if via == "" {
+			r.hole = cmp.Or(r.hole, o.N)
+			continue
+		}
+		e.attempt(now, a, o, c, via)
 	}
 	if wanted && r.direct == "" {
 		e.notice(NoticeWanted{Account: a.name, Device: r.device})
 	}
 }
 
-// policy is that of the message. That one was given up may be told by any way: a later message has gone its own.
-func (o *outgoing) policy() Policy {
-	if o.Void {
-		return Auto
+// tellVoid tells a device of what was given up and stands next to be acknowledged. What was given up before anything later was sent needs no
+// word: the next message will say that it is not held.
+func (e *Engine) tellVoid(now time.Time, a *account, r *remote) {
+	for o := r.lowest(); o != nil && o.Void; o = r.lowest() {
+		c := o.copyFor(r)
+		if o.N <= r.top {
+			if via := e.choose(Auto, r); via != "" && c.phase == Waiting && !now.Before(c.due) {
+				e.attempt(now, a, o, c, via)
+			}
+			return
+		}
+		e.end(c, dropped)
+		e.settleIfDone(now, a, o, "")
 	}
-	return o.Policy
 }
 
 // choose returns the best way that is open and allowed, or none.
@@ -107,77 +105,67 @@ func (e *Engine) choose(p Policy, r *remote) Way {
 	return ""
 }
 
-func (e *Engine) attempt(now time.Time, a *account, o *outgoing, r *remote, c *copyState, via Way) {
+func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, via Way) {
+	r := c.to
 	c.phase, c.via = Sent, via
-	c.due = now.Add(min(e.limits.Resend<<min(c.attempts, 10), maxResend))
+	e.setDue(c, now.Add(min(e.limits.Resend<<min(c.attempts, 10), maxResend)))
 	c.attempts++
+	if !c.flying {
+		c.flying = true
+		r.flying++
+	}
 	r.top = max(r.top, o.N)
+	s := Send{To: a.name, Device: r.device, Via: via, N: o.N}
+	low := a.holds(r)
 	if o.Void {
-		low := e.lowest(a, r.device)
-		e.send(Send{To: a.name, Device: r.device, Via: via, Payload: Payload{Kind: KindLow, Low: &Low{Low: low, Start: min(r.start, low)}}, N: o.N})
-		return
+		s.Payload = Payload{Kind: KindLow, Low: &Low{Low: low, Start: min(r.start, low)}}
+	} else {
+		s.Payload = Payload{Kind: KindText, Text: &Text{
+			ID: o.ID, N: o.N, Low: low, Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body,
+		}}
 	}
-	e.send(Send{To: a.name, Device: r.device, Via: via, N: o.N, Payload: Payload{Kind: KindText, Text: &Text{
-		ID: o.ID, N: o.N, Low: e.lowest(a, r.device), Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body,
-	}}})
-}
-
-// lowest returns the lowest number held for a device, what was given up aside. It is at most the number of any message being sent to it.
-func (e *Engine) lowest(a *account, d Device) uint64 {
-	for _, o := range a.outbox {
-		if c := o.copies[d]; c != nil && c.phase != Acked && !o.Void {
-			return o.N
-		}
-	}
-	return a.next
-}
-
-func (a *account) find(n uint64) *outgoing {
-	i, ok := slices.BinarySearchFunc(a.outbox, n, func(o *outgoing, n uint64) int { return int(int64(o.N - n)) })
-	if !ok {
-		return nil
-	}
-	return a.outbox[i]
+	e.send(s)
 }
 
 func (e *Engine) copyOf(to Account, d Device, n uint64) (*account, *outgoing, *copyState) {
-	a := e.accounts[to]
-	if a == nil {
+	a, r := e.accounts[to], e.devices[d]
+	if a == nil || r == nil {
 		return nil, nil, nil
 	}
-	o := a.find(n)
+	o := a.outbox.byN[n]
 	if o == nil {
 		return nil, nil, nil
 	}
-	return a, o, o.copies[d]
+	return a, o, o.copyFor(r)
 }
 
 // Stored says that the rendezvous has the copy for a device on its disk.
 func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 	a, o, c := e.copyOf(to, d, n)
-	if c == nil || c.phase == Acked {
+	if c == nil {
 		return
 	}
-	c.phase, c.due, c.attempts = Stored, time.Time{}, 0
+	c.land()
+	c.phase, c.attempts = Stored, 0
+	e.setDue(c, time.Time{})
 	e.op(OpCopy{To: to, N: n, Device: d, Phase: Stored})
-	r := e.devices[d]
-	if r.online {
-		c.due = now.Add(2 * e.limits.Resend)
+	if c.to.online {
+		e.setDue(c, now.Add(2*e.limits.Resend))
 	}
 	if !o.Void {
 		e.advance(now, o, Progress{Stage: StageStored, Way: WayMailbox})
 	}
-	e.pump(now, a, r)
+	e.pump(now, a, c.to)
 }
 
 // Refused says that the rendezvous did not take the copy for a device. It stays in the outbox and is tried again after the wait.
 func (e *Engine) Refused(now time.Time, to Account, d Device, n uint64, reason string, wait time.Duration) {
 	_, o, c := e.copyOf(to, d, n)
-	if c == nil || c.phase == Acked || c.phase == Stored {
+	if c == nil || c.phase == Stored {
 		return
 	}
 	c.phase = Waiting
-	c.due = now.Add(max(wait, min(e.limits.Resend<<min(c.attempts, 10), maxResend)))
+	e.setDue(c, now.Add(max(wait, min(e.limits.Resend<<min(c.attempts, 10), maxResend))))
 	if reason == "no-such-device" {
 		e.notice(NoticeStale{Account: to})
 	}
@@ -201,26 +189,29 @@ func (e *Engine) advance(now time.Time, o *outgoing, p Progress) {
 
 // acked handles what a device says has arrived.
 func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
-	has := func(n uint64) bool {
-		return n < ack.Next || slices.ContainsFunc(ack.Ranges, func(g Range) bool { return n >= g.First && n-g.First < g.Count })
+	last := ack.Next
+	for _, g := range ack.Ranges {
+		last = max(last, g.First+g.Count)
 	}
-	for _, o := range slices.Clone(a.outbox) {
-		c := o.copies[r.device]
-		if c == nil || c.phase == Acked || !has(o.N) {
+	slices.SortFunc(ack.Receipts, func(x, y Receipt) int { return cmp.Compare(x.N, y.N) })
+	receipts := ack.Receipts
+	for o := r.lowest(); o != nil && o.N < last; o = o.next {
+		for len(receipts) > 0 && receipts[0].N+receipts[0].Count <= o.N {
+			receipts = receipts[1:]
+		}
+		c := o.copyFor(r)
+		if c == nil || !ack.has(o.N) {
 			continue
 		}
 		p := Progress{Stage: StageDelivered, Way: c.via}
 		if c.phase == Stored {
 			p.Way = WayMailbox
 		}
-		arrived := false // its text has, not only the word that it was given up
-		for _, receipt := range ack.Receipts {
-			if receipt.N == o.N {
-				arrived = true
-				p.Way = cmp.Or(receipt.Way, p.Way)
-			}
+		arrived := len(receipts) > 0 && receipts[0].N <= o.N // its text has, not only the word that it was given up
+		if arrived {
+			p.Way = cmp.Or(receipts[0].Way, p.Way)
 		}
-		c.phase = Acked
+		e.end(c, Acked)
 		e.op(OpCopy{To: a.name, N: o.N, Device: r.device, Phase: Acked})
 		if !o.Void || arrived {
 			e.advance(now, o, p)
@@ -230,10 +221,14 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 	e.pump(now, a, r)
 }
 
+func (a *Ack) has(n uint64) bool {
+	return n < a.Next || slices.ContainsFunc(a.Ranges, func(g Range) bool { return n >= g.First && n-g.First < g.Count })
+}
+
 // settleIfDone takes a message out of the outbox when each copy is acknowledged or gone.
 func (e *Engine) settleIfDone(now time.Time, a *account, o *outgoing, reason string) {
-	for _, c := range o.copies {
-		if c.phase != Acked {
+	for i := range o.copies {
+		if o.copies[i].open() {
 			return
 		}
 	}
@@ -241,18 +236,16 @@ func (e *Engine) settleIfDone(now time.Time, a *account, o *outgoing, reason str
 		e.advance(now, o, Progress{Stage: StageFailed, Reason: reason})
 	}
 	e.op(OpSettle{To: a.name, N: o.N})
-	i := slices.Index(a.outbox, o)
-	a.outbox = slices.Delete(a.outbox, i, i+1)
-	a.size -= len(o.Body)
+	e.take(a, o)
 }
 
 // expire gives a message up for the devices that have not acknowledged it. Those that have seen later numbers wait for this one: its number
 // stays, without its text, until they know. When it has been kept for long enough as a number, that is forgotten too.
 func (e *Engine) expire(now time.Time, a *account, o *outgoing, reason string) {
 	if o.Void {
-		for d, c := range o.copies {
-			if c.phase != Acked {
-				delete(o.copies, d)
+		for i := range o.copies {
+			if c := &o.copies[i]; c.open() {
+				e.end(c, dropped)
 			}
 		}
 		e.settleIfDone(now, a, o, reason)
@@ -261,11 +254,11 @@ func (e *Engine) expire(now time.Time, a *account, o *outgoing, reason string) {
 	if o.progress.Stage < StageDelivered {
 		e.advance(now, o, Progress{Stage: StageFailed, Reason: reason})
 	}
-	a.size -= len(o.Body)
+	a.outbox.size -= len(o.Body)
 	o.Void, o.Body, o.Expires = true, "", now.Add(voidLife)
-	for _, c := range o.copies {
-		if c.phase != Acked {
-			c.phase, c.due, c.attempts = Waiting, time.Time{}, 0
+	for i := range o.copies {
+		if c := &o.copies[i]; c.open() {
+			e.wait(c)
 		}
 	}
 	e.op(OpVoid{To: a.name, N: o.N, Expires: o.Expires})

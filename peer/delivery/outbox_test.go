@@ -46,7 +46,7 @@ func TestLateReceipt(t *testing.T) {
 	equal(t, "progress", stages(e.Take(late))[1:], []Progress{{Stage: StageFailed, Took: 10 * time.Second, Reason: "no-direct-way"}})
 	late = late.Add(time.Second)
 	ack := ackOf(2)
-	ack.Ack.Receipts = []Receipt{{N: 1, Way: WayLAN, Arrived: t0}}
+	ack.Ack.Receipts = []Receipt{{N: 1, Count: 1, Way: WayLAN, Arrived: t0}}
 	e.Arrived(late, "bob", bob1, WayLAN, ack)
 	out := e.Take(late)
 	equal(t, "progress after the receipt", stages(out), []Progress{{Stage: StageDelivered, Way: WayLAN, Took: 11 * time.Second}})
@@ -189,7 +189,7 @@ func TestOnlineResendsWhatWasStored(t *testing.T) {
 	equal(t, "next tick", e.NextTick(), now.Add(6*time.Second))
 	e.Tick(now.Add(6 * time.Second))
 	equal(t, "sent again", numbers(e.Take(now), bob1), []int{1})
-	e.Arrived(now, "bob", bob1, WayMailbox, &Payload{Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, WayMailbox, now}}}})
+	e.Arrived(now, "bob", bob1, WayMailbox, &Payload{Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, 1, WayMailbox, now}}}})
 	equal(t, "progress", stages(e.Take(now)), []Progress{{Stage: StageDelivered, Way: WayMailbox, Took: time.Hour}})
 }
 
@@ -266,7 +266,7 @@ func TestUnsent(t *testing.T) {
 	}
 	again := e.Take(t0)
 	equal(t, "acknowledgement with its receipt", again.Sends, []Send{{To: "bob", Device: bob1, Via: WayRelay, Payload: Payload{
-		Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, WayRelay, t0}}},
+		Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, 1, WayRelay, t0}}},
 	}}})
 	next := t0.Add(300 * time.Millisecond)
 	equal(t, "next tick", e.NextTick(), next)
@@ -281,7 +281,7 @@ func TestReceiptsAreForTheirMessages(t *testing.T) {
 	accept(t, e, Message{})
 	e.DirectUp(t0, "bob", bob1, WayLAN)
 	e.Take(t0)
-	e.Arrived(t0.Add(time.Second), "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: 3, Receipts: []Receipt{{2, WayLAN, t0}}}})
+	e.Arrived(t0.Add(time.Second), "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: 3, Receipts: []Receipt{{2, 1, WayLAN, t0}}}})
 	equal(t, "progress", stages(e.Take(t0)), []Progress{
 		{Stage: StageDelivered, Way: WayRelay, Took: time.Second}, {Stage: StageDelivered, Way: WayLAN, Took: time.Second},
 	})

@@ -19,6 +19,8 @@ const (
 	KindPing  Kind = 5
 	KindPong  Kind = 6
 	KindLow   Kind = 7 // what will not come any more
+	// KindBundle is several payloads in one envelope: what waits for one device by one way when the next envelope is sealed.
+	KindBundle Kind = 8
 )
 
 // Bounds of a payload's parts.
@@ -26,7 +28,9 @@ const (
 	MaxBody     = 64 << 10 // bytes of a text
 	maxRanges   = 64
 	maxReceipts = 64
-	maxName     = 128 // bytes of an account name: 32 characters of at most 4 bytes
+	MaxBundle   = 64       // payloads in a bundle
+	MaxPayload  = 60 << 10 // bytes of a bundle that a sender fills up; a single text may be longer
+	maxName     = 128      // bytes of an account name: 32 characters of at most 4 bytes
 	// maxTime is the end of the year 9999 in Unix milliseconds: what comes after has no form in JSON.
 	maxTime = 253_402_300_799_999
 )
@@ -40,11 +44,12 @@ var ErrPayload = errors.New("payload is malformed")
 // Unix milliseconds, lp a 4-byte big-endian length and the bytes. Bytes after the known fields are ignored.
 //
 //	Text   id(16) n:u low:u start:u sent:t copy-of:lp body:lp
-//	Ack    next:u ranges:u{first:u count:u} receipts:u{n:u way(1) arrived:t}
+//	Ack    next:u ranges:u{first:u count:u} receipts:u{n:u count:u way(1) arrived:t}
 //	Read   upto:u
 //	Reset  session(16)
 //	Ping   token(8)        Pong   token(8) way(1)
 //	Low    low:u start:u
+//	Bundle count:u {payload:lp}
 type Payload struct {
 	Kind  Kind
 	Text  *Text
@@ -54,6 +59,16 @@ type Payload struct {
 	Ping  *Ping
 	Pong  *Pong
 	Low   *Low
+	// Bundle is at most MaxBundle payloads, none of them a bundle.
+	Bundle []*Payload
+}
+
+// Parts returns the payloads of a bundle, or p alone.
+func (p *Payload) Parts() []*Payload {
+	if p.Kind == KindBundle {
+		return p.Bundle
+	}
+	return []*Payload{p}
 }
 
 // Text is a numbered message.
@@ -77,11 +92,11 @@ type Ack struct {
 // Range is count numbers from First.
 type Range struct{ First, Count uint64 }
 
-// Receipt says how one message arrived.
+// Receipt says how messages arrived: Count of them from N on, by the same way in the same millisecond.
 type Receipt struct {
-	N       uint64
-	Way     Way
-	Arrived time.Time // by the receiver's clock
+	N, Count uint64
+	Way      Way
+	Arrived  time.Time // by the receiver's clock
 }
 
 // Low says that the sender holds nothing below a number any more: what has not arrived of it never will. Start is as in Text.
@@ -120,8 +135,26 @@ func (p *Payload) Append(b []byte) []byte {
 		return append(append(b, p.Pong.Token[:]...), wayCodes[p.Pong.Way])
 	case KindLow:
 		return binary.AppendUvarint(binary.AppendUvarint(b, p.Low.Low), p.Low.Start)
+	case KindBundle:
+		b = binary.AppendUvarint(b, uint64(len(p.Bundle)))
+		for _, part := range p.Bundle {
+			at := len(b)
+			b = part.Append(append(b, 0, 0, 0, 0))
+			binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+		}
 	}
 	return b
+}
+
+// Size returns about how many bytes Append adds; it is never less.
+func (p *Payload) Size() int {
+	switch p.Kind {
+	case KindText:
+		return 64 + maxName + len(p.Text.Body)
+	case KindAck:
+		return 32 + 20*len(p.Ack.Ranges) + 30*len(p.Ack.Receipts)
+	}
+	return 32
 }
 
 func (t *Text) append(b []byte) []byte {
@@ -144,6 +177,7 @@ func (a *Ack) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(a.Receipts)))
 	for _, r := range a.Receipts {
 		b = binary.AppendUvarint(b, r.N)
+		b = binary.AppendUvarint(b, r.Count)
 		b = append(b, wayCodes[r.Way])
 		b = appendTime(b, r.Arrived)
 	}
@@ -167,6 +201,8 @@ func ParsePayload(b []byte) (*Payload, error) {
 		p.Ping = &Ping{Token: [8]byte(r.take(8))}
 	case KindPong:
 		p.Pong = &Pong{Token: [8]byte(r.take(8)), Way: wayOf(r.byte())}
+	case KindBundle:
+		p.Bundle = r.bundle()
 	case KindLow:
 		p.Low = &Low{Low: r.uvarint(), Start: r.uvarint()}
 		r.bad = r.bad || p.Low.Start == 0 || p.Low.Start > p.Low.Low || p.Low.Low >= 1<<62
@@ -266,7 +302,34 @@ func (r *reader) ack() *Ack {
 		a.Ranges = append(a.Ranges, g)
 	}
 	for range r.count(maxReceipts) {
-		a.Receipts = append(a.Receipts, Receipt{N: r.uvarint(), Way: wayOf(r.byte()), Arrived: r.time()})
+		x := Receipt{N: r.uvarint(), Count: r.uvarint(), Way: wayOf(r.byte()), Arrived: r.time()}
+		if x.Count > 1<<20 || x.N >= 1<<62 {
+			r.bad = true
+		}
+		a.Receipts = append(a.Receipts, x)
 	}
 	return a
+}
+
+func (r *reader) bundle() []*Payload {
+	var parts []*Payload
+	for range r.count(MaxBundle) {
+		n := binary.BigEndian.Uint32(r.take(4))
+		if r.bad || int64(n) > int64(len(r.b)) {
+			r.bad = true
+			return nil
+		}
+		body := r.take(int(n))
+		if len(body) > 0 && Kind(body[0]) == KindBundle {
+			r.bad = true // one level, so that the bytes bound the work
+			return nil
+		}
+		part, err := ParsePayload(body)
+		if err != nil {
+			r.bad = true
+			return nil
+		}
+		parts = append(parts, part)
+	}
+	return parts
 }

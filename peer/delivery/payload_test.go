@@ -26,14 +26,18 @@ var golden = []struct {
 		ID: MessageID{15: 1}, N: 1, Low: 1, Start: 1, Sent: at, CopyOf: "bob", Body: "",
 	}}, "01" + "00000000000000000000000000000001" + "01" + "01" + "01" + "0000018bcfe5687b" + "00000003" + "626f62" + "00000000"},
 	{"ack", Payload{Kind: KindAck, Ack: &Ack{
-		Next: 200, Ranges: []Range{{202, 3}, {300, 1}}, Receipts: []Receipt{{199, WayLAN, at}, {202, WayMailbox, at}},
-	}}, "02" + "c801" + "02" + "ca0103" + "ac0201" + "02" + "c70101" + "0000018bcfe5687b" + "ca0105" + "0000018bcfe5687b"},
+		Next: 200, Ranges: []Range{{202, 3}, {300, 1}}, Receipts: []Receipt{{199, 1, WayLAN, at}, {202, 3, WayMailbox, at}},
+	}}, "02" + "c801" + "02" + "ca0103" + "ac0201" + "02" + "c7010101" + "0000018bcfe5687b" + "ca010305" + "0000018bcfe5687b"},
 	{"ack of nothing", Payload{Kind: KindAck, Ack: &Ack{Next: 1}}, "02" + "01" + "00" + "00"},
 	{"read", Payload{Kind: KindRead, Read: &Read{Upto: 128}}, "03" + "8001"},
 	{"reset", Payload{Kind: KindReset, Reset: &Reset{Session: [16]byte{1, 15: 2}}}, "04" + "01000000000000000000000000000002"},
 	{"ping", Payload{Kind: KindPing, Ping: &Ping{Token: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}}, "05" + "0102030405060708"},
 	{"pong", Payload{Kind: KindPong, Pong: &Pong{Token: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Way: WayRelay}}, "06" + "0102030405060708" + "04"},
 	{"low", Payload{Kind: KindLow, Low: &Low{Low: 130, Start: 2}}, "07" + "8201" + "02"},
+	{"bundle", Payload{Kind: KindBundle, Bundle: []*Payload{
+		{Kind: KindRead, Read: &Read{Upto: 128}}, {Kind: KindAck, Ack: &Ack{Next: 1}},
+	}}, "08" + "02" + "00000003" + "038001" + "00000004" + "02010000"},
+	{"bundle of nothing", Payload{Kind: KindBundle}, "08" + "00"},
 }
 
 func TestPayloadGolden(t *testing.T) {
@@ -104,6 +108,12 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{"low 0", low(0, 0)},
 		{"low before start", low(1, 2)},
 		{"low over the ceiling", low(1<<62, 1)},
+		{"bundle in a bundle", []byte{8, 1, 0, 0, 0, 2, 8, 0}},
+		{"bundle of 65", append([]byte{8, 65}, bytes.Repeat([]byte{0, 0, 0, 2, 3, 1}, 65)...)},
+		{"bundle of nothing at all", []byte{8, 1, 0, 0, 0, 0}},
+		{"bundle with a part that does not parse", []byte{8, 1, 0, 0, 0, 1, 3}},
+		{"bundle with a part of 4 GiB", []byte{8, 1, 0xff, 0xff, 0xff, 0xff, 3, 1}},
+		{"receipt for 2^20 and one", ack(Ack{Receipts: []Receipt{{N: 1, Count: 1<<20 + 1}}})},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

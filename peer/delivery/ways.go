@@ -9,6 +9,7 @@ import (
 func (e *Engine) DirectUp(now time.Time, name Account, d Device, w Way) {
 	r := e.remote(name, d)
 	r.direct = w
+	r.rewind()
 	e.pump(now, e.account(name), r)
 }
 
@@ -23,6 +24,7 @@ func (e *Engine) DirectDown(now time.Time, name Account, d Device) {
 func (e *Engine) RelayUp(now time.Time) {
 	e.relayUp = true
 	for _, r := range e.devices {
+		r.rewind()
 		e.pump(now, e.account(r.account), r)
 	}
 }
@@ -41,9 +43,9 @@ func (e *Engine) RelayDown(now time.Time) {
 func (e *Engine) Online(now time.Time, name Account, d Device, online bool) {
 	r := e.remote(name, d)
 	if online && !r.online {
-		for _, o := range e.account(name).outbox {
-			if c := o.copies[d]; c != nil && c.phase == Stored {
-				c.due = now.Add(2 * e.limits.Resend)
+		for o := r.lowest(); o != nil; o = o.next {
+			if c := o.copyFor(r); c != nil && c.phase == Stored {
+				e.setDue(c, now.Add(2*e.limits.Resend))
 			}
 		}
 	}
@@ -52,11 +54,12 @@ func (e *Engine) Online(now time.Time, name Account, d Device, online bool) {
 
 // again makes the copies that lost their way wait, and sends them by another that is open.
 func (e *Engine) again(now time.Time, a *account, r *remote, lost func(*copyState) bool) {
-	for _, o := range a.outbox {
-		if c := o.copies[r.device]; c != nil && lost(c) {
-			c.phase, c.due, c.attempts = Waiting, time.Time{}, 0
+	for o := r.lowest(); o != nil; o = o.next {
+		if c := o.copyFor(r); c != nil && lost(c) {
+			e.wait(c)
 		}
 	}
+	r.rewind()
 	e.pump(now, a, r)
 }
 
@@ -68,7 +71,8 @@ func (e *Engine) forget(now time.Time, a *account, r *remote) {
 // Unsent says that a payload taken from Effects could not leave, because its way had just closed or has no room. It is tried again.
 func (e *Engine) Unsent(now time.Time, s Send) {
 	if _, _, c := e.copyOf(s.To, s.Device, s.N); c != nil && c.phase == Sent {
-		c.phase, c.due = Waiting, now.Add(e.limits.Resend/10)
+		c.phase = Waiting
+		e.setDue(c, now.Add(e.limits.Resend/10))
 	}
 	if s.Payload.Kind == KindAck {
 		r := e.remote(s.To, s.Device)
@@ -80,46 +84,66 @@ func (e *Engine) Unsent(now time.Time, s Send) {
 
 // Tick does what has become due: resends, deadlines and expiry.
 func (e *Engine) Tick(now time.Time) {
-	for _, a := range e.accounts {
-		for _, o := range slices.Clone(a.outbox) {
-			switch {
-			case !o.Expires.IsZero() && !now.Before(o.Expires):
-				e.expire(now, a, o, "expired")
-			case o.Policy == DirectOnly && !o.Void && !now.Before(o.Sent.Add(e.limits.Direct)):
-				e.expire(now, a, o, "no-direct-way")
-			default:
-				for _, c := range o.copies {
-					if c.phase != Acked && !c.due.IsZero() && !now.Before(c.due) {
-						c.phase, c.due = Waiting, time.Time{} // also where the window is shut: a time that has passed must not wake us again
-					}
-				}
-			}
+	for a := range e.holding {
+		if !a.expiry.IsZero() && !now.Before(a.expiry) {
+			e.expireDue(now, a)
 		}
-		for _, d := range a.devices {
-			e.pump(now, a, e.devices[d])
+	}
+	for r := range e.timed {
+		if !now.Before(r.timer) {
+			e.resendDue(now, r)
 		}
 	}
 }
 
-// NextTick returns when Tick has something to do, or the zero time when nothing waits for time to pass.
-func (e *Engine) NextTick() time.Time {
-	var next time.Time
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
+// expireDue gives up what has come to its end, and learns when the next will.
+func (e *Engine) expireDue(now time.Time, a *account) {
+	a.expiry = time.Time{}
+	for o := a.outbox.first; o != nil; o = o.next {
+		switch {
+		case !o.Expires.IsZero() && !now.Before(o.Expires):
+			e.expire(now, a, o, "expired")
+		case o.Policy == DirectOnly && !o.Void && !now.Before(o.Sent.Add(e.limits.Direct)):
+			e.expire(now, a, o, "no-direct-way")
+		}
+		if a.outbox.byN[o.N] == o {
+			a.expireAt(o.deadline(e.limits.Direct))
 		}
 	}
-	for _, a := range e.accounts {
-		for _, o := range a.outbox {
-			sooner(o.Expires)
-			if o.Policy == DirectOnly && !o.Void {
-				sooner(o.Sent.Add(e.limits.Direct))
-			}
-			for d, c := range o.copies {
-				if c.phase != Acked && (c.phase != Waiting || e.choose(o.policy(), e.devices[d]) != "") {
-					sooner(c.due)
-				}
-			}
+	for _, r := range a.remotes {
+		r.rewind()
+		e.pump(now, a, r)
+	}
+}
+
+// resendDue makes wait again what has had no answer in its time, and learns when the next is due.
+func (e *Engine) resendDue(now time.Time, r *remote) {
+	r.timer = time.Time{}
+	for o := r.lowest(); o != nil; o = o.next {
+		c := o.copyFor(r)
+		switch {
+		case c == nil || c.due.IsZero():
+		case now.Before(c.due):
+			r.timer = sooner(r.timer, c.due)
+		default:
+			c.phase = Waiting
+			c.land()
+			e.setDue(c, time.Time{}) // also where the window is shut: a time that has passed must not wake us again
+		}
+	}
+	r.rewind()
+	e.pump(now, e.account(r.account), r)
+}
+
+// NextTick returns when Tick may have something to do, or the zero time when nothing waits for time to pass.
+func (e *Engine) NextTick() time.Time {
+	var next time.Time
+	for a := range e.holding {
+		next = sooner(next, a.expiry)
+	}
+	for r := range e.timed {
+		if r.direct != "" || e.relayUp { // else nothing can be sent again, and a way that opens has everything looked at
+			next = sooner(next, r.timer)
 		}
 	}
 	return next
