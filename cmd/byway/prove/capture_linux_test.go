@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // capture is all that passes loopback in a namespace: TCP as the bytes of each direction of each connection, everything else packet after
@@ -30,7 +32,7 @@ func listenTo(t testing.TB, netns string) *capture {
 	t.Helper()
 	c := &capture{t: t, flows: map[string][]byte{}, stopped: make(chan struct{}), ended: make(chan struct{})}
 	all := int(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)))
-	inside(t, netns, func() (err error) {
+	stage.Inside(t, netns, func() (err error) {
 		c.socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
 		if err != nil {
 			return err

@@ -3,12 +3,14 @@ package prove_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // accounts asserts who is registered and who of them is online, by both of the operator's lists.
-func accounts(t *testing.T, o *operator, online map[string]bool) {
+func accounts(t *testing.T, o *stage.Operator, online map[string]bool) {
 	t.Helper()
-	users, active := o.users(), o.active()
+	users, active := o.Users(), o.Active()
 	if len(users) != len(online) {
 		t.Errorf("%d users, want %d", len(users), len(online))
 	}
@@ -41,15 +43,15 @@ func accounts(t *testing.T, o *operator, online map[string]bool) {
 }
 
 // exchange sends one message and asserts all that both sides are told of it.
-func exchange(t *testing.T, from, to *stream, id, body, way, want string) {
+func exchange(t *testing.T, from, to *stage.Stream, id, body, way, want string) {
 	t.Helper()
-	from.send(id, to.name, body, way)
-	accepted := from.state(id, "accepted")
-	got := to.message(from.name, body)
+	from.Send(id, to.Name, body, way)
+	accepted := from.State(id, "accepted")
+	got := to.Message(from.Name, body)
 	if got.Way != want {
 		t.Errorf("%s came by %s, want %s", id, got.Way, want)
 	}
-	delivered := from.state(id, "delivered")
+	delivered := from.State(id, "delivered")
 	if delivered.Way != want || delivered.MS == nil || *delivered.MS < 0 {
 		t.Errorf("delivered: %+v, want way %s and the milliseconds", delivered, want)
 	}
@@ -60,12 +62,12 @@ func exchange(t *testing.T, from, to *stream, id, body, way, want string) {
 
 func TestTwoBots(t *testing.T) {
 	t.Parallel()
-	o := serve(t, "", loopback...)
+	o := stage.Serve(t, "", stage.Loopback...)
 	accounts(t, o, nil)
-	alice, bob := newPerson(t, "alice", o), newPerson(t, "bob", o)
-	a := alice.bot()
+	alice, bob := stage.NewPerson(t, "alice", o), stage.NewPerson(t, "bob", o)
+	a := alice.Bot()
 	accounts(t, o, map[string]bool{"alice": true})
-	b := bob.bot()
+	b := bob.Bot()
 	accounts(t, o, map[string]bool{"alice": true, "bob": true})
 
 	exchange(t, a, b, "1", "by relay", "relay", "relay")
@@ -73,40 +75,40 @@ func TestTwoBots(t *testing.T) {
 	exchange(t, a, b, "3", "on the same machine", "direct", "lan")
 	exchange(t, b, a, "4", "and back again", "direct", "lan")
 
-	b.kill()
-	a.presence("bob", false)
+	b.Kill()
+	a.Presence("bob", false)
 	accounts(t, o, map[string]bool{"alice": true, "bob": false})
-	a.send("5", "bob", "while you were away", "auto")
-	stored := a.state("5", "stored")
+	a.Send("5", "bob", "while you were away", "auto")
+	stored := a.State("5", "stored")
 	if stored.MS == nil || stored.Way != "mailbox" {
 		t.Errorf("stored: %+v, want way mailbox and the milliseconds", stored)
 	}
-	if m := o.users()["bob"].Mailbox; m.Messages == 0 || m.Bytes == 0 {
+	if m := o.Users()["bob"].Mailbox; m.Messages == 0 || m.Bytes == 0 {
 		t.Errorf("bob's mailbox: %+v, want a message", m)
 	}
 
-	b = bob.bot()
-	if got := b.message("alice", "while you were away"); got.Way != "mailbox" {
+	b = bob.Bot()
+	if got := b.Message("alice", "while you were away"); got.Way != "mailbox" {
 		t.Errorf("it came by %s, want mailbox", got.Way)
 	}
-	both := a.read // bob's presence and his receipt overtake one another
-	a.presence("bob", true)
-	a.read = both
-	if delivered := a.state("5", "delivered"); delivered.Way != "mailbox" || delivered.MS == nil {
+	both := a.Read // bob's presence and his receipt overtake one another
+	a.Presence("bob", true)
+	a.Read = both
+	if delivered := a.State("5", "delivered"); delivered.Way != "mailbox" || delivered.MS == nil {
 		t.Errorf("delivered: %+v, want way mailbox and the milliseconds", delivered)
 	}
 	accounts(t, o, map[string]bool{"alice": true, "bob": true})
-	eventually(t, "bob's mailbox is empty", func() bool { return o.users()["bob"].Mailbox.Messages == 0 })
+	stage.Eventually(t, "bob's mailbox is empty", func() bool { return o.Users()["bob"].Mailbox.Messages == 0 })
 
-	for _, s := range []*stream{a, b} {
-		s.write(`{"cmd":"quit"}`)
-		if code := s.wait(); code != 0 {
-			t.Errorf("%s: exit code %d\n%s", s.name, code, s.stderr())
+	for _, s := range []*stage.Stream{a, b} {
+		s.Write(`{"cmd":"quit"}`)
+		if code := s.Wait(); code != 0 {
+			t.Errorf("%s: exit code %d\n%s", s.Name, code, s.Stderr())
 		}
 	}
-	eventually(t, "nobody is online", func() bool { return len(o.active()) == 0 })
+	stage.Eventually(t, "nobody is online", func() bool { return len(o.Active()) == 0 })
 	accounts(t, o, map[string]bool{"alice": false, "bob": false})
-	if code := o.stop(); code != 0 {
+	if code := o.Stop(); code != 0 {
 		t.Errorf("rendezvous: exit code %d", code)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // TestManyBehindOneAddress signs in more users at once from one address than libp2p's own limits admit, by a public address and then, with the
@@ -12,38 +14,38 @@ import (
 func TestManyBehindOneAddress(t *testing.T) {
 	t.Parallel()
 	const users = 12
-	network := newNetwork(t)
-	lan, far, near := network.bridge(), network.space("rdv"), network.space("many")
+	network := stage.NewNetwork(t)
+	lan, far, near := network.Bridge(), network.Space("rdv"), network.Space("many")
 	// go-multiaddr counts 45/8 as public; these namespaces have no way out.
-	network.join(lan, far, "rdv", "45.0.0.10/24", "192.168.77.1/24")
-	network.join(lan, near, "many", "45.0.0.2/24", "192.168.77.2/24")
-	o := serve(t, far, "--listen", "/ip4/45.0.0.10/tcp/0", "--listen", "/ip4/192.168.77.1/tcp/0", "--no-mdns")
+	network.Join(lan, far, "rdv", "45.0.0.10/24", "192.168.77.1/24")
+	network.Join(lan, near, "many", "45.0.0.2/24", "192.168.77.2/24")
+	o := stage.Serve(t, far, "--listen", "/ip4/45.0.0.10/tcp/0", "--listen", "/ip4/192.168.77.1/tcp/0", "--no-mdns")
 
-	people := make([]*person, users)
+	people := make([]*stage.Person, users)
 	for i := range people {
-		people[i] = newPerson(t, fmt.Sprintf("user%02d", i), o)
-		people[i].netns = near
+		people[i] = stage.NewPerson(t, fmt.Sprintf("user%02d", i), o)
+		people[i].Netns = near
 	}
 	for _, prefix := range []string{"/ip4/45.0.0.10/", "/ip4/192.168.77.1/"} {
 		address := ""
-		for _, a := range o.addrs {
+		for _, a := range o.Addrs {
 			if strings.HasPrefix(a, prefix) {
 				address = a
 			}
 		}
 		began := time.Now()
-		var all []*stream
+		var all []*stage.Stream
 		for _, p := range people {
-			p.flags = []string{"--no-mdns", "--rendezvous", address}
-			all = append(all, p.open("bot"))
+			p.Flags = []string{"--no-mdns", "--rendezvous", address}
+			all = append(all, p.Open("bot"))
 		}
 		for _, s := range all {
-			if ready := s.await("ready", func(e event) bool { return e.Type == "ready" }); !ready.Rendezvous.Connected {
-				t.Errorf("%s is ready without the rendezvous", s.name)
+			if ready := s.Await("ready", func(e stage.Event) bool { return e.Type == "ready" }); !ready.Rendezvous.Connected {
+				t.Errorf("%s is ready without the rendezvous", s.Name)
 			}
 		}
 		took := time.Since(began)
-		active := o.active()
+		active := o.Active()
 		if len(active) != users {
 			t.Errorf("%s: %d are signed in, want %d", prefix, len(active), users)
 		}
@@ -52,62 +54,62 @@ func TestManyBehindOneAddress(t *testing.T) {
 				t.Errorf("%s: %+v", name, c)
 			}
 		}
-		if refused := o.ask("status", "--json"); !strings.Contains(refused, `"refused":{}`) {
+		if refused := o.Ask("status", "--json"); !strings.Contains(refused, `"refused":{}`) {
 			t.Errorf("%s: somebody was refused: %s", prefix, refused)
 		}
 		t.Logf("%s: %d users behind one address were signed in %v after their programs had started", prefix, users, took.Round(time.Millisecond))
 		for _, s := range all {
-			s.kill()
+			s.Kill()
 		}
-		eventually(t, "nobody is online", func() bool { return len(o.active()) == 0 })
+		stage.Eventually(t, "nobody is online", func() bool { return len(o.Active()) == 0 })
 	}
 }
 
 // TestNothingToConfigure has people on a LAN find the rendezvous, which nobody has told them of, and talk.
 func TestNothingToConfigure(t *testing.T) {
 	t.Parallel()
-	network := newNetwork(t)
-	lan := network.bridge()
+	network := stage.NewNetwork(t)
+	lan := network.Bridge()
 	var spaces []string
 	for i, name := range []string{"rdv", "alice", "bob", "carol"} {
-		space := network.space(name)
-		network.join(lan, space, name, fmt.Sprintf("192.168.78.%d/24", i+1)) // and no route to anywhere else
+		space := network.Space(name)
+		network.Join(lan, space, name, fmt.Sprintf("192.168.78.%d/24", i+1)) // and no route to anywhere else
 		spaces = append(spaces, space)
 	}
-	person := func(user, space string) *person {
-		p := newPerson(t, user, &operator{addrs: []string{""}, netns: space})
-		p.flags = nil
+	person := func(user, space string) *stage.Person {
+		p := stage.NewPerson(t, user, &stage.Operator{Addrs: []string{""}, Netns: space})
+		p.Flags = nil
 		return p
 	}
 	lonely := person("lonely", spaces[3])
-	r := lonely.must(20, "bot", "--user", "lonely")
-	if !strings.Contains(r.errors, "byway: error: ") || !strings.Contains(r.errors, "byway: hint: ") {
-		t.Errorf("no rendezvous: %s", r.errors)
+	r := lonely.Must(20, "bot", "--user", "lonely")
+	if !strings.Contains(r.Errors, "byway: error: ") || !strings.Contains(r.Errors, "byway: hint: ") {
+		t.Errorf("no rendezvous: %s", r.Errors)
 	}
-	t.Logf("no rendezvous: exit code 20 after %v", r.took.Round(time.Millisecond))
+	t.Logf("no rendezvous: exit code 20 after %v", r.Took.Round(time.Millisecond))
 
-	o := serve(t, spaces[0])
+	o := stage.Serve(t, spaces[0])
 	alice, bob := person("alice", spaces[1]), person("bob", spaces[2])
 	began := time.Now()
-	a := alice.bot()
+	a := alice.Bot()
 	t.Logf("found and registered %v after the program had started", time.Since(began).Round(time.Millisecond))
-	listener := bob.open("listen")
-	listener.await("ready", func(e event) bool { return e.Type == "ready" })
-	if active := o.active(); len(active) != 2 {
+	listener := bob.Open("listen")
+	listener.Await("ready", func(e stage.Event) bool { return e.Type == "ready" })
+	if active := o.Active(); len(active) != 2 {
 		t.Errorf("%d are signed in, want 2", len(active))
 	}
-	a.send("1", "bob", "hello on the LAN", "direct")
-	if e := listener.message("alice", "hello on the LAN"); e.Way != "lan" {
+	a.Send("1", "bob", "hello on the LAN", "direct")
+	if e := listener.Message("alice", "hello on the LAN"); e.Way != "lan" {
 		t.Errorf("it came by %s, want lan", e.Way)
 	}
-	if e := a.state("1", "delivered"); e.Way != "lan" || e.MS == nil {
+	if e := a.State("1", "delivered"); e.Way != "lan" || e.MS == nil {
 		t.Errorf("delivered: %+v, want way lan and the milliseconds", e)
 	}
-	a.send("2", "bob", "again, by whatever is best", "auto")
-	if e := listener.message("alice", "again, by whatever is best"); e.Way != "lan" {
+	a.Send("2", "bob", "again, by whatever is best", "auto")
+	if e := listener.Message("alice", "again, by whatever is best"); e.Way != "lan" {
 		t.Errorf("it came by %s, want lan", e.Way)
 	}
-	if code := listener.stop(); code != 130 && code != 0 {
+	if code := listener.Stop(); code != 130 && code != 0 {
 		t.Errorf("listen: exit code %d", code)
 	}
 }

@@ -13,30 +13,31 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 
+	"github.com/byway-chat/byway/cmd/byway/stage"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
 
 func TestWrongPasswordTellsNothing(t *testing.T) {
 	t.Parallel()
-	o := serve(t, "", loopback...)
-	bob := newPerson(t, "bob", o)
-	bob.must(0, "register", "--user", "bob")
+	o := stage.Serve(t, "", stage.Loopback...)
+	bob := stage.NewPerson(t, "bob", o)
+	bob.Must(0, "register", "--user", "bob")
 
-	guess := func(user string) result {
-		p := newPerson(t, user, o)
-		p.setPassword("not the password of " + user)
-		return p.must(7, "login", "--user", user)
+	guess := func(user string) stage.Result {
+		p := stage.NewPerson(t, user, o)
+		p.SetPassword("not the password of " + user)
+		return p.Must(7, "login", "--user", user)
 	}
 	known, unknown := guess("bob"), guess("bib")
-	if known.out != unknown.out || known.errors != unknown.errors {
-		t.Errorf("a wrong password is answered %q %q, an unknown name %q %q", known.out, known.errors, unknown.out, unknown.errors)
+	if known.Out != unknown.Out || known.Errors != unknown.Errors {
+		t.Errorf("a wrong password is answered %q %q, an unknown name %q %q", known.Out, known.Errors, unknown.Out, unknown.Errors)
 	}
-	if !strings.HasPrefix(known.errors, "byway: error: ") {
-		t.Errorf("a wrong password is answered %q", known.errors)
+	if !strings.HasPrefix(known.Errors, "byway: error: ") {
+		t.Errorf("a wrong password is answered %q", known.Errors)
 	}
-	t.Logf("both: %q", known.errors)
-	if users := o.users(); len(users) != 1 || len(users["bob"].Devices) != 1 {
+	t.Logf("both: %q", known.Errors)
+	if users := o.Users(); len(users) != 1 || len(users["bob"].Devices) != 1 {
 		t.Errorf("after the guesses there are the users %v", users)
 	}
 	compareTimes(t, o, bob)
@@ -44,14 +45,14 @@ func TestWrongPasswordTellsNothing(t *testing.T) {
 
 // compareTimes measures the rendezvous's answers alone, one known and one unknown name after the other. It fails only where no statistics are
 // needed to see a difference: the exact figures are logged.
-func compareTimes(t *testing.T, o *operator, bob *person) {
+func compareTimes(t *testing.T, o *stage.Operator, bob *stage.Person) {
 	t.Helper()
 	const pairs = 24
 	var known, unknown []time.Duration
 	messages := map[string]bool{}
 	for i := range pairs {
 		if i%4 == 0 { // five wrong ones in a row bring a pause
-			if _, message := timeLogin(t, o, "bob", bob.password); message != "" {
+			if _, message := timeLogin(t, o, "bob", bob.Password); message != "" {
 				t.Fatalf("the right password is answered %q", message)
 			}
 		}
@@ -71,18 +72,18 @@ func compareTimes(t *testing.T, o *operator, bob *person) {
 }
 
 // timeLogin asks the rendezvous on a new connection and measures from the question to the answer, which it returns.
-func timeLogin(t *testing.T, o *operator, user, password string) (took time.Duration, message string) {
+func timeLogin(t *testing.T, o *stage.Operator, user, password string) (took time.Duration, message string) {
 	t.Helper()
 	host, err := libp2p.New(libp2p.NoListenAddrs, libp2p.Ping(false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	address, err := rendezvous.ParseAddress(o.addrs[0])
+	address, err := rendezvous.ParseAddress(o.Addrs[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), stage.Patience)
 	defer cancel()
 	conn, err := client.Dial(ctx, client.Options{Host: host, Rendezvous: address.AddrInfo(), Agent: "prove", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -129,52 +130,52 @@ func mannWhitney(a, b []time.Duration) float64 {
 
 func TestSecondHome(t *testing.T) {
 	t.Parallel()
-	o := serve(t, "", loopback...)
-	alice, bob := newPerson(t, "alice", o), newPerson(t, "bob", o)
-	a, b := alice.bot(), bob.bot()
+	o := stage.Serve(t, "", stage.Loopback...)
+	alice, bob := stage.NewPerson(t, "alice", o), stage.NewPerson(t, "bob", o)
+	a, b := alice.Bot(), bob.Bot()
 	exchange(t, a, b, "1", "before", "relay", "relay") // alice pins bob's only device
 
-	phone := newPerson(t, "bob", o)
-	phone.setPassword(bob.password)
-	if r := phone.must(0, "login", "--user", "bob"); !strings.Contains(r.out, "signed in as bob") {
-		t.Errorf("login says %q", r.out)
+	phone := stage.NewPerson(t, "bob", o)
+	phone.SetPassword(bob.Password)
+	if r := phone.Must(0, "login", "--user", "bob"); !strings.Contains(r.Out, "signed in as bob") {
+		t.Errorf("login says %q", r.Out)
 	}
-	if devices := o.users()["bob"].Devices; len(devices) != 2 {
+	if devices := o.Users()["bob"].Devices; len(devices) != 2 {
 		t.Fatalf("bob has %d devices, want 2", len(devices))
 	}
-	added := a.await("device-added", func(e event) bool { return e.Type == "key" && e.Change == "device-added" })
+	added := a.Await("device-added", func(e stage.Event) bool { return e.Type == "key" && e.Change == "device-added" })
 	if added.User != "bob" || added.Blocked == nil || !*added.Blocked || len(added.Fingerprint) != 64 {
 		t.Errorf("key event: %+v", added)
 	}
 
-	second := phone.bot()
-	a.send("2", "bob", "not for the new device", "auto")
-	b.message("alice", "not for the new device")
-	a.state("2", "delivered")
-	if r := alice.must(0, "verify", "bob"); !strings.Contains(r.out, "not accepted yet: "+added.Fingerprint) {
-		t.Errorf("verify does not show the new device: %s", r.out)
+	second := phone.Bot()
+	a.Send("2", "bob", "not for the new device", "auto")
+	b.Message("alice", "not for the new device")
+	a.State("2", "delivered")
+	if r := alice.Must(0, "verify", "bob"); !strings.Contains(r.Out, "not accepted yet: "+added.Fingerprint) {
+		t.Errorf("verify does not show the new device: %s", r.Out)
 	}
-	alice.must(0, "verify", "bob", "--accept")
-	a.send("3", "bob", "for both", "auto")
-	b.message("alice", "for both")
-	second.message("alice", "for both")
-	if out := second.stdout(); strings.Contains(out, "not for the new device") {
+	alice.Must(0, "verify", "bob", "--accept")
+	a.Send("3", "bob", "for both", "auto")
+	b.Message("alice", "for both")
+	second.Message("alice", "for both")
+	if out := second.Stdout(); strings.Contains(out, "not for the new device") {
 		t.Errorf("the new device got what was sealed before it was accepted:\n%s", out)
 	}
 
-	carol := newPerson(t, "carol", o) // has pinned nothing: trusts both at first contact
-	c := carol.bot()
-	c.send("1", "bob", "from somebody new", "auto")
-	b.message("carol", "from somebody new")
-	second.message("carol", "from somebody new")
-	c.state("1", "delivered")
+	carol := stage.NewPerson(t, "carol", o) // has pinned nothing: trusts both at first contact
+	c := carol.Bot()
+	c.Send("1", "bob", "from somebody new", "auto")
+	b.Message("carol", "from somebody new")
+	second.Message("carol", "from somebody new")
+	c.State("1", "delivered")
 
-	second.send("1", "alice", "from the phone", "auto")
-	if e := a.message("bob", "from the phone"); e.Device != added.Fingerprint[:16] {
+	second.Send("1", "alice", "from the phone", "auto")
+	if e := a.Message("bob", "from the phone"); e.Device != added.Fingerprint[:16] {
 		t.Errorf("it came from device %s, want %s", e.Device, added.Fingerprint[:16])
 	}
-	bob.must(0, "verify", "bob", "--accept") // the old device asks its owner, too, before it believes in the new one
-	b.await("the copy of the other device's message", func(e event) bool {
+	bob.Must(0, "verify", "bob", "--accept") // the old device asks its owner, too, before it believes in the new one
+	b.Await("the copy of the other device's message", func(e stage.Event) bool {
 		return e.Type == "message" && e.To == "alice" && e.Body != nil && *e.Body == "from the phone"
 	})
 }

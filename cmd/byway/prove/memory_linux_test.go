@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // scanMemory searches everything that a process can write to, and what it has mapped without a file, for each needle. It stops at nothing
@@ -76,10 +78,10 @@ func written(part []byte, found func([]byte)) (length int) {
 }
 
 // inMemory returns how often each stands in the memory of a process: 0 is left out.
-func (n needles) inMemory(t testing.TB, p *process) map[string]int {
+func (n needles) inMemory(t testing.TB, p *stage.Process) map[string]int {
 	t.Helper()
 	hits := map[string]int{}
-	scanned := scanMemory(t, p.cmd.Process.Pid, func(part []byte) {
+	scanned := scanMemory(t, p.Cmd.Process.Pid, func(part []byte) {
 		for name, needle := range n {
 			if c := bytes.Count(part, needle); c > 0 {
 				hits[name] += c
@@ -87,8 +89,8 @@ func (n needles) inMemory(t testing.TB, p *process) map[string]int {
 		}
 	})
 	if scanned < 1<<20 {
-		t.Errorf("%s: only %d bytes of memory were searched", p.name, scanned)
+		t.Errorf("%s: only %d bytes of memory were searched", p.Name, scanned)
 	}
-	t.Logf("%s: %d MiB of memory searched", p.name, scanned>>20)
+	t.Logf("%s: %d MiB of memory searched", p.Name, scanned>>20)
 	return hits
 }

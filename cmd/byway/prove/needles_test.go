@@ -17,6 +17,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/byway-chat/byway/cmd/byway/stage"
 	"github.com/byway-chat/byway/crypto/identity"
 )
 
@@ -63,9 +64,9 @@ func spelled(name, text string) needles {
 }
 
 // keysOf are the private keys of a home in every form in which a program may hold or write them.
-func keysOf(t testing.TB, p *person) needles {
+func keysOf(t testing.TB, p *stage.Person) needles {
 	t.Helper()
-	keys, err := identity.OpenKeyFile(filepath.Join(p.home, "keystore.age"), []byte(p.password))
+	keys, err := identity.OpenKeyFile(filepath.Join(p.Home, "keystore.age"), []byte(p.Password))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,14 +74,14 @@ func keysOf(t testing.TB, p *person) needles {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := needles{p.user + "'s storage key": keys.Storage[:]}
+	all := needles{p.User + "'s storage key": keys.Storage[:]}
 	for i := 0; ; i++ {
 		block, rest := pem.Decode(text)
 		if block == nil {
 			break
 		}
 		text = rest
-		name := fmt.Sprintf("%s's %s %d", p.user, block.Type, i)
+		name := fmt.Sprintf("%s's %s %d", p.User, block.Type, i)
 		if block.Type == "PRIVATE KEY" {
 			encoded := base64.StdEncoding.EncodeToString(block.Bytes)
 			all[name+" in PEM"] = []byte(encoded[(len(encoded)/2)&^63:][:32]) // within one line

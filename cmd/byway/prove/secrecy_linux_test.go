@@ -14,14 +14,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // secrets is one world in which every secret is known to the test and everything is looked at.
 type secrets struct {
-	o            *operator
-	a, b         *stream
-	alice, bob   *person
-	watch        *process
+	o            *stage.Operator
+	a, b         *stage.Stream
+	alice, bob   *stage.Person
+	watch        *stage.Process
 	wire         *capture
 	bodies, keys needles
 	passwords    needles
@@ -39,19 +41,19 @@ func TestSecrecy(t *testing.T) {
 	s.inMemory(t)
 	s.inOwnMemory(t)
 
-	s.b = s.bob.bot() // what waits in the mailbox arrives
-	s.b.await("the mailbox", func(e event) bool { return e.Type == "message" && e.Way == "mailbox" })
-	s.a.state("mailbox", "delivered")
+	s.b = s.bob.Bot() // what waits in the mailbox arrives
+	s.b.Await("the mailbox", func(e stage.Event) bool { return e.Type == "message" && e.Way == "mailbox" })
+	s.a.State("mailbox", "delivered")
 	s.onDisk(t)
 	s.inMemory(t)
-	s.a.kill()
-	s.b.kill()
+	s.a.Kill()
+	s.b.Kill()
 	s.onWire(t)
-	if err := s.o.cmd.Process.Signal(syscall.SIGQUIT); err != nil { // the runtime dumps every goroutine
+	if err := s.o.Cmd.Process.Signal(syscall.SIGQUIT); err != nil { // the runtime dumps every goroutine
 		t.Fatal(err)
 	}
-	<-s.o.ended
-	if !strings.Contains(s.o.stderr(), "goroutine ") {
+	<-s.o.Ended
+	if !strings.Contains(s.o.Stderr(), "goroutine ") {
 		t.Error("SIGQUIT brought no dump")
 	}
 	s.inWords(t)
@@ -61,29 +63,29 @@ func TestSecrecy(t *testing.T) {
 // whisper has everything happen that carries a secret: registration, a wrong password, a second device, and messages by each way.
 func whisper(t *testing.T) *secrets {
 	t.Helper()
-	network := newNetwork(t)
-	space := network.space("one")
+	network := stage.NewNetwork(t)
+	space := network.Space("one")
 	s := &secrets{wire: listenTo(t, space)}
-	s.o = serve(t, space, append(loopback, "--metrics", "127.0.0.1:0")...)
-	s.watch = start(t, launch{name: "watch", netns: space, args: []string{"rendezvous", "watch", "--json", "--bytes", "--data", s.o.data}})
+	s.o = stage.Serve(t, space, append(stage.Loopback, "--metrics", "127.0.0.1:0")...)
+	s.watch = stage.Start(t, stage.Launch{Name: "watch", Netns: space, Args: []string{"rendezvous", "watch", "--json", "--bytes", "--data", s.o.Data}})
 	debug := []string{"--log-level", "debug"}
-	s.alice, s.bob = newPerson(t, "alicecanary", s.o, debug...), newPerson(t, "bobcanary", s.o, debug...)
+	s.alice, s.bob = stage.NewPerson(t, "alicecanary", s.o, debug...), stage.NewPerson(t, "bobcanary", s.o, debug...)
 	s.public = needles{"the user name alice": []byte("alicecanary"), "the user name bob": []byte("bobcanary")}
-	for _, p := range []*person{s.alice, s.bob} {
-		p.setPassword(canary("password"))
-		s.passwords = merged(s.passwords, spelled(p.user+"'s password", p.password))
+	for _, p := range []*stage.Person{s.alice, s.bob} {
+		p.SetPassword(canary("password"))
+		s.passwords = merged(s.passwords, spelled(p.User+"'s password", p.Password))
 	}
-	s.a, s.b = s.alice.bot(), s.bob.bot()
+	s.a, s.b = s.alice.Bot(), s.bob.Bot()
 	s.keys = merged(keysOf(t, s.alice), keysOf(t, s.bob))
 
-	guess := newPerson(t, "alicecanary", s.o, debug...)
-	guess.setPassword(canary("wrong"))
-	s.passwords = merged(s.passwords, spelled("the wrong password", guess.password))
-	guess.must(7, "login", "--user", "alicecanary")
-	second := newPerson(t, "bobcanary", s.o, debug...)
-	second.setPassword(s.bob.password)
-	second.must(0, "login", "--user", "bobcanary")
-	s.a.command(map[string]any{"id": "v", "cmd": "verify", "to": "bobcanary", "accept": true})
+	guess := stage.NewPerson(t, "alicecanary", s.o, debug...)
+	guess.SetPassword(canary("wrong"))
+	s.passwords = merged(s.passwords, spelled("the wrong password", guess.Password))
+	guess.Must(7, "login", "--user", "alicecanary")
+	second := stage.NewPerson(t, "bobcanary", s.o, debug...)
+	second.SetPassword(s.bob.Password)
+	second.Must(0, "login", "--user", "bobcanary")
+	s.a.Command(map[string]any{"id": "v", "cmd": "verify", "to": "bobcanary", "accept": true})
 
 	body := func(way string) string {
 		text := canary("body-" + way)
@@ -92,21 +94,21 @@ func whisper(t *testing.T) *secrets {
 	}
 	exchange(t, s.a, s.b, "relay", body("relay"), "relay", "relay")
 	exchange(t, s.b, s.a, "lan", body("lan"), "direct", "lan")
-	s.b.kill()
-	s.a.presence("bobcanary", false)
-	s.a.send("mailbox", "bobcanary", body("mailbox"), "auto")
-	s.a.state("mailbox", "stored")
+	s.b.Kill()
+	s.a.Presence("bobcanary", false)
+	s.a.Send("mailbox", "bobcanary", body("mailbox"), "auto")
+	s.a.State("mailbox", "stored")
 	s.metrics = fetchMetrics(t, s.o)
 	return s
 }
 
 // fetchMetrics gets the metrics of a rendezvous, with a header that the capture must show.
-func fetchMetrics(t *testing.T, o *operator) (page string) {
+func fetchMetrics(t *testing.T, o *stage.Operator) (page string) {
 	t.Helper()
 	var told struct {
 		Metrics string `json:"metrics"`
 	}
-	ready, err := os.ReadFile(filepath.Join(filepath.Dir(o.data), "ready"))
+	ready, err := os.ReadFile(filepath.Join(filepath.Dir(o.Data), "ready"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,13 +120,13 @@ func fetchMetrics(t *testing.T, o *operator) (page string) {
 	if address == "" {
 		address = told.Metrics
 	}
-	inside(t, o.netns, func() error {
+	stage.Inside(t, o.Netns, func() error {
 		c, err := net.Dial("tcp4", address)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(patience))
+		_ = c.SetDeadline(time.Now().Add(stage.Patience))
 		if _, err := io.WriteString(c, "GET /metrics HTTP/1.0\r\nUser-Agent: control-in-the-clear\r\n\r\n"); err != nil {
 			return err
 		}
@@ -156,20 +158,20 @@ func (s *secrets) secret() needles { return merged(s.bodies, s.passwords, s.keys
 // onDisk looks at the data directory of the rendezvous and at the peers' homes.
 func (s *secrets) onDisk(t *testing.T) {
 	t.Helper()
-	none(t, "data directory", s.secret().inFiles(t, s.o.data))
-	s.all(t, "data directory", len(s.public.inFiles(t, s.o.data)))
-	for _, p := range []*person{s.alice, s.bob} {
-		none(t, p.user+"'s home", s.secret().inFiles(t, p.home))
+	none(t, "data directory", s.secret().inFiles(t, s.o.Data))
+	s.all(t, "data directory", len(s.public.inFiles(t, s.o.Data)))
+	for _, p := range []*stage.Person{s.alice, s.bob} {
+		none(t, p.User+"'s home", s.secret().inFiles(t, p.Home))
 	}
 }
 
 // inWords looks at all that was logged at debug level and shown to the operator.
 func (s *secrets) inWords(t *testing.T) {
 	t.Helper()
-	log := []byte(s.o.stderr())
+	log := []byte(s.o.Stderr())
 	none(t, "log", s.secret().in(log))
 	s.all(t, "log", len(s.public.in(log)))
-	peers := s.a.stderr() + s.b.stderr()
+	peers := s.a.Stderr() + s.b.Stderr()
 	none(t, "the peers' logs", s.secret().in([]byte(peers)))
 	if !strings.Contains(peers, `"level":"DEBUG"`) {
 		t.Error("the peers have logged nothing")
@@ -178,10 +180,10 @@ func (s *secrets) inWords(t *testing.T) {
 	if !strings.Contains(s.metrics, "# HELP") {
 		t.Errorf("no metrics:\n%s", s.metrics)
 	}
-	eventually(t, "the operator sees both messages pass", func() bool {
-		return strings.Contains(s.watch.stdout(), `"live"`) && strings.Contains(s.watch.stdout(), `"stored"`)
+	stage.Eventually(t, "the operator sees both messages pass", func() bool {
+		return strings.Contains(s.watch.Stdout(), `"live"`) && strings.Contains(s.watch.Stdout(), `"stored"`)
 	})
-	seen := []byte(s.watch.stdout())
+	seen := []byte(s.watch.Stdout())
 	none(t, "watch", s.secret().in(seen))
 	s.all(t, "watch", len(s.public.in(seen)))
 }
@@ -190,11 +192,11 @@ func (s *secrets) inWords(t *testing.T) {
 func (s *secrets) inProcesses(t *testing.T) {
 	t.Helper()
 	var all []byte
-	for _, p := range []*process{s.o.process, s.a.process, s.watch} {
+	for _, p := range []*stage.Process{s.o.Process, s.a.Process, s.watch} {
 		for _, file := range []string{"cmdline", "environ"} {
-			content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
+			content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.Cmd.Process.Pid, file))
 			if err != nil || len(content) == 0 {
-				t.Errorf("%s of %s: %d bytes, %v", file, p.name, len(content), err)
+				t.Errorf("%s of %s: %d bytes, %v", file, p.Name, len(content), err)
 			}
 			all = append(all, content...)
 		}
@@ -209,7 +211,7 @@ func (s *secrets) inProcesses(t *testing.T) {
 // be promised of copies that the garbage collector has not yet overwritten, so those are told and not judged.
 func (s *secrets) inMemory(t *testing.T) {
 	t.Helper()
-	hits := merged(s.secret(), s.public).inMemory(t, s.o.process)
+	hits := merged(s.secret(), s.public).inMemory(t, s.o.Process)
 	for name := range merged(s.bodies, s.keys) {
 		if hits[name] > 0 {
 			t.Errorf("memory of the rendezvous: %d times %s", hits[name], name)
@@ -230,10 +232,10 @@ func (s *secrets) inMemory(t *testing.T) {
 // inOwnMemory is the control of inMemory: the same search finds the keys where they must be, with their owner.
 func (s *secrets) inOwnMemory(t *testing.T) {
 	t.Helper()
-	own := s.keys.inMemory(t, s.a.process)
+	own := s.keys.inMemory(t, s.a.Process)
 	primes := 0
 	for name := range own {
-		if strings.HasPrefix(name, s.alice.user+"'s") {
+		if strings.HasPrefix(name, s.alice.User+"'s") {
 			primes++
 		} else {
 			t.Errorf("memory of alice's program: %s", name)

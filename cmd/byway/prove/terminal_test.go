@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/creack/pty"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // screen is a pseudo-terminal with a program on it, and all that the program has written to it.
@@ -28,10 +30,10 @@ type screen struct {
 }
 
 // show starts a program on a terminal.
-func show(t testing.TB, l launch) *screen {
+func show(t testing.TB, l stage.Launch) *screen {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := l.command(ctx)
+	cmd := l.Command(ctx)
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 200})
 	if err != nil {
 		cancel()
@@ -70,7 +72,7 @@ func (s *screen) seen() string {
 // shows waits until the terminal has shown a text.
 func (s *screen) shows(text string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); !strings.Contains(s.seen(), text); <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(stage.Patience); !strings.Contains(s.seen(), text); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("the terminal does not show %q:\n%q", text, s.seen())
 		}
@@ -82,7 +84,7 @@ func (s *screen) over() {
 	s.t.Helper()
 	select {
 	case <-s.ended:
-	case <-time.After(patience):
+	case <-time.After(stage.Patience):
 		s.t.Fatalf("does not end; on the terminal:\n%q", s.seen())
 	}
 }
@@ -114,14 +116,14 @@ var hostile = []string{
 
 func TestTerminal(t *testing.T) {
 	t.Parallel()
-	o := serve(t, "", loopback...)
-	alice, mallory := newPerson(t, "alice", o, "--no-passphrase"), newPerson(t, "mallory", o)
-	alice.must(0, "register", "--user", "alice")
-	m := mallory.bot()
+	o := stage.Serve(t, "", stage.Loopback...)
+	alice, mallory := stage.NewPerson(t, "alice", o, "--no-passphrase"), stage.NewPerson(t, "mallory", o)
+	alice.Must(0, "register", "--user", "alice")
+	m := mallory.Bot()
 	last := func(text string) string { f := strings.Fields(text); return f[len(f)-1] }
 	sendAll := func() {
 		for i, text := range hostile {
-			m.send(string(rune('a'+i)), "alice", text, "auto")
+			m.Send(string(rune('a'+i)), "alice", text, "auto")
 		}
 	}
 
@@ -136,12 +138,12 @@ func TestTerminal(t *testing.T) {
 		{"listen", []string{"listen"}, nil, "\x03"},
 		{"listen --json", []string{"listen", "--json"}, nil, "\x03"},
 	} {
-		l := alice.byway(face.args...)
+		l := alice.Byway(face.args...)
 		if face.name == "plain" {
-			l.env = []string{"TERM=dumb"}
+			l.Env = []string{"TERM=dumb"}
 		}
 		s := show(t, l)
-		eventually(t, "alice is there", func() bool { _, there := o.active()["alice"]; return there })
+		stage.Eventually(t, "alice is there", func() bool { _, there := o.Active()["alice"]; return there })
 		sendAll()
 		for _, text := range hostile {
 			s.shows(last(text))
@@ -157,7 +159,7 @@ func TestTerminal(t *testing.T) {
 	}
 
 	for _, args := range [][]string{{"history"}, {"history", "mallory", "--json"}, {"history", "--search", "\x1b["}} {
-		s := show(t, alice.byway(args...))
+		s := show(t, alice.Byway(args...))
 		s.over()
 		if !strings.Contains(s.seen(), "report") {
 			t.Errorf("byway %v shows no history: %q", args, s.seen())
@@ -169,10 +171,10 @@ func TestTerminal(t *testing.T) {
 }
 
 // checkJSON asserts that JSON carries every text unharmed.
-func checkJSON(t *testing.T, p *person) {
+func checkJSON(t *testing.T, p *stage.Person) {
 	t.Helper()
 	got := map[string]bool{}
-	for _, e := range parseLines[event](t, p.must(0, "history", "--json", "--limit", "1000").out) {
+	for _, e := range stage.ParseLines[stage.Event](t, p.Must(0, "history", "--json", "--limit", "1000").Out) {
 		if e.Body != nil {
 			got[*e.Body] = true
 		}
@@ -185,7 +187,7 @@ func checkJSON(t *testing.T, p *person) {
 }
 
 // checkErrors asserts that what is wrong with a command line is told without obeying it.
-func checkErrors(t *testing.T, o *operator, p *person) {
+func checkErrors(t *testing.T, o *stage.Operator, p *stage.Person) {
 	t.Helper()
 	text := strings.ReplaceAll(strings.Join(hostile, " "), "\x00", "") // which no argument can hold
 	for _, args := range [][]string{
@@ -195,14 +197,14 @@ func checkErrors(t *testing.T, o *operator, p *person) {
 		{"who", "--" + text},
 		{"who", "--log-level", text},
 		{"who", "--rendezvous", text},
-		{"who", "--password-file", text, "--home", p.home + "y", "--user", "somebody"},
+		{"who", "--password-file", text, "--home", p.Home + "y", "--user", "somebody"},
 		{"send", "mallory", "x", "--way", text},
 		{"send", "mallory", "x", "--timeout", text},
-		{"register", "--user", text, "--home", p.home + "x"},
+		{"register", "--user", text, "--home", p.Home + "x"},
 		{"who", "--home", "/dev/null/" + text},
 	} {
-		l := p.byway()
-		l.args = append(l.args, args...)
+		l := p.Byway()
+		l.Args = append(l.Args, args...)
 		s := show(t, l)
 		s.over()
 		if !strings.Contains(s.seen(), "byway: error: ") {
@@ -210,8 +212,8 @@ func checkErrors(t *testing.T, o *operator, p *person) {
 		}
 		tame(t, strings.Join(args, " "), s.seen())
 	}
-	for _, args := range [][]string{{text}, {"kick", text}, {"users", "--data", "/dev/null/" + text}, {"serve", "--listen", text, "--data", o.data + "x"}} {
-		s := show(t, launch{args: append([]string{"rendezvous"}, args...)})
+	for _, args := range [][]string{{text}, {"kick", text}, {"users", "--data", "/dev/null/" + text}, {"serve", "--listen", text, "--data", o.Data + "x"}} {
+		s := show(t, stage.Launch{Args: append([]string{"rendezvous"}, args...)})
 		s.over()
 		if !strings.Contains(s.seen(), "rendezvous: error: ") {
 			t.Errorf("rendezvous %q says %q", args, s.seen())

@@ -1,4 +1,4 @@
-package prove_test
+package stage
 
 import (
 	"fmt"
@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// network makes network namespaces of the test's own and removes them at its end.
-type network struct {
+// Network makes network namespaces of the test's own and removes them at its end.
+type Network struct {
 	t      testing.TB
 	prefix string
 }
 
-// newNetwork skips the test where no namespace can be made.
-func newNetwork(t testing.TB) *network {
+// NewNetwork skips the test where no namespace can be made.
+func NewNetwork(t testing.TB) *Network {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("skipped: network namespaces need root")
 	}
-	n := &network{t: t, prefix: fmt.Sprintf("bw-%06x-", rand.IntN(1<<24))}
+	n := &Network{t: t, prefix: fmt.Sprintf("bw-%06x-", rand.IntN(1<<24))}
 	probe := n.prefix + "probe"
 	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
 		t.Skipf("skipped: no network namespace can be made here: %v %s", err, out)
@@ -33,15 +33,15 @@ func newNetwork(t testing.TB) *network {
 }
 
 // ip runs the ip command.
-func (n *network) ip(args ...string) {
+func (n *Network) ip(args ...string) {
 	n.t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 		n.t.Fatalf("ip %v: %v\n%s", args, err, out)
 	}
 }
 
-// space makes a namespace that has nothing but loopback. What runs in it must be started after it, so that it ends before.
-func (n *network) space(name string) string {
+// Space makes a namespace that has nothing but loopback. What runs in it must be started after it, so that it ends before.
+func (n *Network) Space(name string) string {
 	n.t.Helper()
 	full := n.prefix + name
 	n.ip("netns", "add", full)
@@ -50,8 +50,8 @@ func (n *network) space(name string) string {
 	return full
 }
 
-// join puts a namespace on the bridge br0 of another one, with these addresses.
-func (n *network) join(bridge, space, port string, addresses ...string) {
+// Join puts a namespace on the bridge br0 of another one, with these addresses.
+func (n *Network) Join(bridge, space, port string, addresses ...string) {
 	n.t.Helper()
 	n.ip("link", "add", port, "netns", bridge, "type", "veth", "peer", "name", "eth0", "netns", space)
 	n.ip("-n", bridge, "link", "set", port, "master", "br0", "up")
@@ -61,17 +61,17 @@ func (n *network) join(bridge, space, port string, addresses ...string) {
 	n.ip("-n", space, "link", "set", "eth0", "up")
 }
 
-// bridge makes a namespace that is nothing but a switch.
-func (n *network) bridge() string {
+// Bridge makes a namespace that is nothing but a switch.
+func (n *Network) Bridge() string {
 	n.t.Helper()
-	full := n.space("lan")
+	full := n.Space("lan")
 	n.ip("-n", full, "link", "add", "br0", "type", "bridge")
 	n.ip("-n", full, "link", "set", "br0", "up")
 	return full
 }
 
-// inside calls f on a thread that is in a namespace. What f opens stays there; what it starts on other goroutines is not there.
-func inside(t testing.TB, netns string, f func() error) {
+// Inside calls f on a thread that is in a namespace. What f opens stays there; what it starts on other goroutines is not there.
+func Inside(t testing.TB, netns string, f func() error) {
 	t.Helper()
 	failed := make(chan error)
 	go func() {
@@ -81,7 +81,7 @@ func inside(t testing.TB, netns string, f func() error) {
 			if err != nil {
 				return err
 			}
-			defer space.Close()
+			defer func() { _ = space.Close() }()
 			if err := unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("enter %s: %w", netns, err)
 			}
