@@ -58,7 +58,7 @@ type core struct {
 	conn      *client.Conn // nil while the rendezvous is away
 	connNo    uint64       // counts connections: what was learnt before this one may be stale
 	reason    string       // why conn is nil
-	submits   map[uint64]delivery.Send
+	submits   map[uint64][]delivery.Send
 	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
 	online    map[delivery.Account]map[delivery.Device]bool
 	snapshot  map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
@@ -89,7 +89,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		log:        p.log, store: store, host: p.host, hub: p.hub, keys: p.keys,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
-		sessions: sessions, refs: refs, submits: map[uint64]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
+		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
 		strangers: map[delivery.Account][]inbound{}, greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
 	}
 	c.dialCtx, c.dialStop = context.WithCancel(context.Background())
@@ -239,9 +239,7 @@ func (c *core) settle(now time.Time) {
 	if batch.Refused > 0 {
 		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
 	}
-	for _, s := range effects.Sends {
-		c.send(now, s)
-	}
+	c.dispatch(now, effects.Sends)
 	for _, n := range effects.Notices {
 		c.tell(now, n, batch.Orders)
 	}

@@ -185,21 +185,22 @@ func (c *core) receiveInit(in inbound, header session.Header) {
 	}
 }
 
-// opened hands an authenticated payload to the delivery engine.
+// opened hands what an authenticated envelope carried to the delivery engine.
 func (c *core) opened(in inbound, payload []byte) {
 	p, err := delivery.ParsePayload(payload)
 	if err != nil {
 		c.discard(in, "payload is malformed")
 		return
 	}
-	d := c.devices[in.device]
-	if p.Kind == delivery.KindReset && !c.resetSession(d, p.Reset.Session) {
-		in.taken()
-		return
-	}
-	c.active(time.Now(), d.contact)
-	c.engine.Arrived(time.Now(), d.contact.Name, in.device, in.way, p)
 	in.taken()
+	d, now := c.devices[in.device], time.Now()
+	for _, part := range p.Parts() {
+		if part.Kind == delivery.KindReset && !c.resetSession(d, part.Reset.Session) {
+			continue
+		}
+		c.active(now, d.contact)
+		c.engine.Arrived(now, d.contact.Name, in.device, in.way, part)
+	}
 }
 
 // resetSession ends the session that a device says it cannot open, before anything is sent again: it must go into a new one. A Reset of any other

@@ -71,21 +71,20 @@ func (c *core) delivered(d *rendezvous.Deliver) {
 }
 
 func (c *core) outcome(now time.Time, id uint64, o *rendezvous.Outcome) {
-	s, ok := c.submits[id]
-	if !ok {
-		return
-	}
+	sends := c.submits[id]
 	delete(c.submits, id)
-	if s.N == 0 {
-		return
-	}
-	switch o.GetState() {
-	case rendezvous.Outcome_STORED:
-		c.engine.Stored(now, s.To, s.Device, s.N)
-	case rendezvous.Outcome_REFUSED:
-		wait := time.Duration(min(o.GetRetryAfterMs(), uint64(time.Hour.Milliseconds()))) * time.Millisecond
-		c.engine.Refused(now, s.To, s.Device, s.N, o.GetCode(), wait)
-	default: // taken: the device's own acknowledgement says more
+	for _, s := range sends {
+		if s.N == 0 {
+			continue
+		}
+		switch o.GetState() {
+		case rendezvous.Outcome_STORED:
+			c.engine.Stored(now, s.To, s.Device, s.N)
+		case rendezvous.Outcome_REFUSED:
+			wait := time.Duration(min(o.GetRetryAfterMs(), uint64(time.Hour.Milliseconds()))) * time.Millisecond
+			c.engine.Refused(now, s.To, s.Device, s.N, o.GetCode(), wait)
+		default: // taken: the device's own acknowledgement says more
+		}
 	}
 }
 

@@ -54,31 +54,83 @@ func (c *core) seal(now time.Time, d *device, payload []byte) ([]byte, error) {
 	return envelope, nil
 }
 
-// send seals what the engine wants sent and hands it to its way. What cannot leave now goes back to the engine.
-func (c *core) send(now time.Time, s delivery.Send) {
-	d := c.devices[s.Device]
-	if d == nil {
-		return // the device left the account while its payload was on the way here
-	}
-	envelope, err := c.seal(now, d, s.Payload.Append(nil))
-	if err == nil {
-		err = c.transmit(d, s, envelope)
-	}
-	if err == nil {
-		return
-	}
-	if errors.Is(err, errNoBundle) {
-		c.refresh(d.contact)
-		c.engine.Refused(now, s.To, s.Device, s.N, "no-key-published", noBundlePause)
-		return
-	}
-	c.log.Debug("payload could not leave", slog.String("way", string(s.Via)), slog.Any("error", err))
-	c.engine.Unsent(now, s)
-	c.retry = true
+// parcel is what goes to one device by one way in one envelope.
+type parcel struct {
+	device delivery.Device
+	via    delivery.Way
+	live   bool // the rendezvous must not keep it
+	size   int  // bytes of the payloads, at most
+	sends  []delivery.Send
 }
 
-func (c *core) transmit(d *device, s delivery.Send, envelope []byte) error {
-	if s.Via.IsDirect() {
+// parcels puts together what may share an envelope. What the rendezvous will store goes alone: its quotas count envelopes.
+func (c *core) parcels(sends []delivery.Send) []*parcel {
+	var all []*parcel
+	type key struct {
+		device delivery.Device
+		via    delivery.Way
+		live   bool
+	}
+	open := map[key]*parcel{}
+	for _, s := range sends {
+		k := key{s.Device, s.Via, s.LiveOnly}
+		size := s.Payload.Size()
+		p := open[k]
+		if p == nil || len(p.sends) == delivery.MaxBundle || p.size+size > delivery.MaxPayload {
+			p = &parcel{device: s.Device, via: s.Via, live: s.LiveOnly}
+			all = append(all, p)
+			if s.Via.IsDirect() || c.online[s.To][s.Device] {
+				open[k] = p
+			}
+		}
+		p.sends = append(p.sends, s)
+		p.size += size
+	}
+	return all
+}
+
+func (p *parcel) payload() []byte {
+	if len(p.sends) == 1 {
+		return p.sends[0].Payload.Append(nil)
+	}
+	bundle := delivery.Payload{Kind: delivery.KindBundle, Bundle: make([]*delivery.Payload, len(p.sends))}
+	for i := range p.sends {
+		bundle.Bundle[i] = &p.sends[i].Payload
+	}
+	return bundle.Append(make([]byte, 0, p.size))
+}
+
+// dispatch seals what the engine wants sent and hands it to its way. What cannot leave now goes back to the engine.
+func (c *core) dispatch(now time.Time, sends []delivery.Send) {
+	for _, p := range c.parcels(sends) {
+		d := c.devices[p.device]
+		if d == nil {
+			continue // the device left the account while its payload was on the way here
+		}
+		envelope, err := c.seal(now, d, p.payload())
+		if err == nil {
+			err = c.transmit(d, p, envelope)
+		}
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, errNoBundle) {
+			c.refresh(d.contact)
+			for _, s := range p.sends {
+				c.engine.Refused(now, s.To, s.Device, s.N, "no-key-published", noBundlePause)
+			}
+			continue
+		}
+		c.log.Debug("payload could not leave", slog.String("way", string(p.via)), slog.Any("error", err))
+		for _, s := range p.sends {
+			c.engine.Unsent(now, s)
+		}
+		c.retry = true
+	}
+}
+
+func (c *core) transmit(d *device, p *parcel, envelope []byte) error {
+	if p.via.IsDirect() {
 		if d.link == nil {
 			return errors.New("the link has just closed")
 		}
@@ -90,11 +142,13 @@ func (c *core) transmit(d *device, s delivery.Send, envelope []byte) error {
 	if len(c.submits) >= maxSubmits {
 		return errors.New("the rendezvous owes too many answers")
 	}
-	id, err := c.conn.Submit(d.Fingerprint, envelope, s.LiveOnly)
+	id, err := c.conn.Submit(d.Fingerprint, envelope, p.live)
 	if err != nil {
 		return err
 	}
-	s.Payload = delivery.Payload{} // its body is in the outbox: this is only to know what an Outcome is about
-	c.submits[id] = s
+	for i := range p.sends {
+		p.sends[i].Payload = delivery.Payload{} // the bodies are in the outbox: this is only to know what an Outcome is about
+	}
+	c.submits[id] = p.sends
 	return nil
 }
