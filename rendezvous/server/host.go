@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
@@ -57,6 +58,8 @@ func (s *Server) newHost(key crypto.PrivKey) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the network host: %w", err)
 	}
+	// What peers would push by identify, the rendezvous has no use for; see resourceManager.
+	h.RemoveStreamHandler(identify.IDPush)
 	if err := listen(h, s.cfg.Listen); err != nil {
 		_ = h.Close()
 		return nil, err
@@ -64,10 +67,13 @@ func (s *Server) newHost(key crypto.PrivKey) (host.Host, error) {
 	return h, nil
 }
 
-// muxer notices a dead TCP connection within 15 s and holds no window open for a peer that does not read.
+// muxer is yamux without what an idle connection would pay for and not use. The heartbeat of the control stream notices a dead peer, and a
+// connection without a control stream is closed anyway, so yamux pings nobody.
 func muxer() *yamux.Transport {
 	config := *yamux.DefaultTransport
-	config.KeepAliveInterval = 10 * time.Second
+	config.EnableKeepAlive = false
+	config.MeasureRTTInterval = time.Hour // the measurement at the beginning is what windows grow by
+	config.AcceptBacklog = 32             // streams that wait to be accepted: a slot for each is allocated
 	config.ConnectionWriteTimeout = 5 * time.Second
 	return &config
 }

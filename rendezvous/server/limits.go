@@ -55,13 +55,10 @@ func resourceManager(maxPeers int, metrics *prometheus.Registry) (network.Resour
 			}),
 		rcmgr.WithConnRateLimiters(connRates()),
 	}
-	if metrics != nil {
-		reporter, err := rcmgr.NewStatsTraceReporter()
-		if err != nil {
-			return nil, fmt.Errorf("count refused connections: %w", err)
-		}
+	if metrics == nil {
+		options = append(options, rcmgr.WithMetricsDisabled())
+	} else {
 		rcmgr.MustRegisterWith(metrics)
-		options = append(options, rcmgr.WithTraceReporter(reporter))
 	}
 	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), options...)
 	if err != nil {
@@ -91,9 +88,11 @@ func partialLimits(maxPeers int) rcmgr.PartialLimitConfig {
 			Streams: value(2 * transient), StreamsInbound: value(2 * transient), StreamsOutbound: value(2 * transient),
 			FD: value(transient), Memory: memory(transient),
 		},
+		// The rendezvous opens no stream to a peer. What would is identify: what it learns, the addresses and protocols of each peer, costs more
+		// memory and time than the rest of a sign-in, and nothing reads it. Peers identify the rendezvous all the same.
 		PeerDefault: rcmgr.ResourceLimits{
 			Conns: 8, ConnsInbound: 8, ConnsOutbound: 8, FD: 8,
-			Streams: 64, StreamsInbound: 64, StreamsOutbound: 64, Memory: 128 << 20,
+			Streams: 64, StreamsInbound: 64, StreamsOutbound: rcmgr.BlockAllLimit, Memory: 128 << 20,
 		},
 		Service: map[string]rcmgr.ResourceLimits{identify.ServiceName: streams(max(4000, conns))},
 		Protocol: map[protocol.ID]rcmgr.ResourceLimits{
