@@ -321,6 +321,8 @@ func storeError(err error) error {
 	switch {
 	case errors.Is(err, history.ErrDiskFull):
 		return &Error{Code: CodeDiskFull, Message: "the disk is full", Hint: "free some space; nothing that was accepted is lost", Err: err}
+	case errors.Is(err, history.ErrOldFormat):
+		return &Error{Code: CodeFailed, Message: err.Error(), Hint: "sign in from an empty --home, as a further device", Err: err}
 	case errors.Is(err, history.ErrDamaged):
 		return &Error{Code: CodeFailed, Message: "the history file is damaged", Hint: hintHistory, Err: err}
 	}

@@ -55,42 +55,53 @@ type Blocked struct {
 // Commit puts the batch on the disk in one transaction and returns after the fsync. On an error nothing of it is stored, and
 // the caller must not acknowledge anything that the batch holds. Errors wrap [ErrDiskFull] or [ErrDamaged] where they apply.
 func (s *Store) Commit(ctx context.Context, b *Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.rememberLocked(ctx); err != nil {
+		return err
+	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return classify("begin commit", err)
 	}
-	w := &writer{s: s, ctx: ctx, tx: tx, statements: map[string]*sql.Stmt{}, orders: map[Ref]int64{}}
+	w := &writer{s: s, mem: s.mem, ctx: ctx, tx: tx, orders: map[Ref]int64{}, dirty: map[*run]struct{}{}}
 	if err := w.batch(b); err != nil {
+		s.mem = nil       // it is ahead of the file
 		_ = tx.Rollback() // the error that matters is the one before
 		return classify("commit history", err)
 	}
 	if err := tx.Commit(); err != nil {
+		s.mem = nil
 		return classify("commit history", err)
 	}
 	b.Orders, b.Refused = w.orders, w.refused
+	s.prepareLocked(ctx)
 	return nil
 }
 
-// writer carries out one batch inside its transaction. Statements live as long as it does.
+// writer carries out one batch inside its transaction. What the batch changes again and again, it writes once, at the end.
 type writer struct {
-	s          *Store
-	ctx        context.Context // of this one call to Commit
-	tx         *sql.Tx
-	statements map[string]*sql.Stmt
-	orders     map[Ref]int64
-	refused    int
+	s       *Store
+	mem     *memory
+	ctx     context.Context // of this one call to Commit
+	tx      *sql.Tx
+	orders  map[Ref]int64
+	refused int
+
+	tail     *run              // the newest of the visible history, not yet written; nil: none
+	copies   *run              // the newest of hidden copies, not yet written
+	dirty    map[*run]struct{} // written, and changed since
+	accounts map[*account]struct{}
+	devices  map[*device]struct{}
 }
 
+// exec runs a statement, which is prepared after the transaction if it was not yet: only then the one connection is free.
 func (w *writer) exec(query string, args ...any) (sql.Result, error) {
-	st := w.statements[query]
-	if st == nil {
-		var err error
-		if st, err = w.tx.PrepareContext(w.ctx, query); err != nil {
-			return nil, err
-		}
-		w.statements[query] = st
+	if st := w.s.statements[query]; st != nil {
+		return w.tx.StmtContext(w.ctx, st).ExecContext(w.ctx, args...)
 	}
-	return st.ExecContext(w.ctx, args...)
+	w.s.statements[query] = nil
+	return w.tx.ExecContext(w.ctx, query, args...)
 }
 
 func (w *writer) batch(b *Batch) error {
@@ -103,6 +114,9 @@ func (w *writer) batch(b *Batch) error {
 		if err := w.op(op); err != nil {
 			return fmt.Errorf("store %T: %w", op, err)
 		}
+	}
+	if err := w.flush(); err != nil {
+		return err
 	}
 	for i := range b.Sessions {
 		if err := w.session(&b.Sessions[i]); err != nil {
@@ -125,35 +139,113 @@ func (w *writer) batch(b *Batch) error {
 func (w *writer) op(op delivery.Op) error {
 	switch op := op.(type) {
 	case delivery.OpEnqueue:
-		return w.enqueue(op.Message)
+		return w.enqueue(&op.Message)
 	case delivery.OpCopy:
-		_, err := w.exec("UPDATE copies SET phase = ? WHERE tag = ? AND n = ? AND device = ?", op.Phase, w.s.tag(string(op.To)), op.N, op.Device[:])
-		return err
+		return w.copied(op)
 	case delivery.OpProgress:
-		return w.progress(op)
+		return w.change(op.To, op.N, func(_ *run, m *message) { m.state.progress = op.Progress })
 	case delivery.OpRead:
-		_, err := w.exec("UPDATE messages SET seen = 1 WHERE tag = ? AND own = 1 AND n <= ? AND seen = 0", w.s.tag(string(op.To)), op.Upto)
-		return err
+		a := w.account(op.To)
+		a.seen = max(a.seen, op.Upto)
+		return nil
 	case delivery.OpVoid:
-		return w.void(op)
+		return w.change(op.To, op.N, func(_ *run, m *message) { m.state.void, m.state.expires = true, op.Expires })
 	case delivery.OpSettle:
 		return w.settle(op)
 	case delivery.OpStart:
-		_, err := w.exec(`INSERT INTO devices (device, tag, start, next) VALUES (?, ?, ?, 0)
-			ON CONFLICT (device) DO UPDATE SET start = excluded.start`, op.Device[:], w.s.tag(string(op.To)), op.Start)
-		return err
+		w.device(op.Device).start = op.Start
+		return nil
 	case delivery.OpReceive:
 		return w.receive(op)
 	case delivery.OpRelease:
 		return w.release(op)
 	case delivery.OpNext:
-		_, err := w.exec(`INSERT INTO devices (device, tag, start, next) VALUES (?, x'', 0, ?)
-			ON CONFLICT (device) DO UPDATE SET next = excluded.next`, op.Device[:], op.Next)
-		return err
+		w.device(op.Device).next = op.Next
+		return nil
 	case delivery.OpGap:
-		_, err := w.exec(`INSERT OR IGNORE INTO gaps (device, first, last, after)
-			SELECT ?, ?, ?, COALESCE(MAX(ord), 0) FROM messages`, op.Device[:], op.First, op.Last)
+		_, err := w.exec("INSERT OR IGNORE INTO gaps (device, first, last, after) VALUES (?, ?, ?, ?)", op.Device[:], op.First, op.Last, w.mem.next-1)
 		return err
 	}
 	return fmt.Errorf("no rule for it")
+}
+
+// flush writes what the ops have gathered.
+func (w *writer) flush() error {
+	for _, r := range []*run{w.tail, w.copies} {
+		if err := w.insert(r); err != nil {
+			return fmt.Errorf("store messages: %w", err)
+		}
+	}
+	w.tail, w.copies = nil, nil
+	for r := range w.dirty {
+		if err := w.update(r); err != nil {
+			return fmt.Errorf("store states: %w", err)
+		}
+	}
+	for a := range w.accounts {
+		_, err := w.exec(`INSERT INTO accounts (tag, name, next, seen) VALUES (?, ?, ?, ?)
+			ON CONFLICT (tag) DO UPDATE SET next = excluded.next, seen = excluded.seen`, a.tag[:], a.sealed, a.next, a.seen)
+		if err != nil {
+			return fmt.Errorf("store account: %w", err)
+		}
+	}
+	for d := range w.devices {
+		_, err := w.exec(`INSERT INTO devices (device, start, next, high) VALUES (?, ?, ?, ?)
+			ON CONFLICT (device) DO UPDATE SET start = excluded.start, next = excluded.next, high = excluded.high`, d.device[:], d.start, d.next, d.high)
+		if err != nil {
+			return fmt.Errorf("store device: %w", err)
+		}
+	}
+	return nil
+}
+
+// insert writes a new run.
+func (w *writer) insert(r *run) error {
+	if r == nil {
+		return nil
+	}
+	delete(w.dirty, r)
+	if r.hidden() && r.open == 0 {
+		return nil // it has come and gone in this batch
+	}
+	first, last := r.span()
+	_, err := w.exec("INSERT INTO runs (ord, count, tag, device, first, last, unshown, open, states, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		r.ord, len(r.msgs), r.tag[:], r.device[:], first, last, int64(r.unshown), r.open, r.encodeStates(), w.s.box.seal(r.label(), r.encode()))
+	return err
+}
+
+// update writes the states of a run of our own.
+func (w *writer) update(r *run) error {
+	if r.hidden() && r.open == 0 {
+		_, err := w.exec("DELETE FROM runs WHERE ord = ?", r.ord)
+		return err
+	}
+	_, err := w.exec("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
+	return err
+}
+
+// place puts a message at the end of the history, or of the hidden copies.
+func (w *writer) place(like *run, m message) (*run, error) {
+	tail := &w.tail
+	if like.hidden() {
+		tail = &w.copies
+	}
+	if r := *tail; r == nil || !r.takes(like, &m) {
+		if err := w.insert(r); err != nil {
+			return nil, err
+		}
+		if like.hidden() {
+			like.ord = w.mem.hidden
+			w.mem.hidden--
+		} else {
+			like.ord = w.mem.next
+		}
+		*tail = like
+	}
+	r := *tail
+	r.add(m)
+	if !r.hidden() {
+		w.mem.next++
+	}
+	return r, nil
 }

@@ -16,9 +16,12 @@ import (
 // fill puts something into every table.
 func fill(t testing.TB, s *Store) {
 	t.Helper()
+	copied := outgoing(1, "copy")
+	copied.To, copied.CopyOf = "alice", "bob"
 	commit(t, s, &Batch{
 		Ops: []delivery.Op{
 			delivery.OpEnqueue{Message: outgoing(1, "mine")},
+			delivery.OpEnqueue{Message: copied},
 			delivery.OpReceive{Message: incoming(1, "theirs")},
 			delivery.OpNext{Device: bob1, Next: 2},
 			delivery.OpReceive{Message: incoming(3, "held"), Held: true},
@@ -75,18 +78,20 @@ func TestGarbage(t *testing.T) {
 
 // TestFlippedBit wants damage in one sealed value to fail those who read it, and nobody else.
 func TestFlippedBit(t *testing.T) {
-	rows := []struct{ table, column, reader string }{
-		{"messages", "sealed", "find"},
-		{"outbox", "sealed", "snapshot"},
-		{"held", "sealed", "snapshot"},
-		{"accounts", "name", "snapshot"},
-		{"contacts", "sealed", "contacts"},
-		{"sessions", "sealed", "session"},
-		{"blocked", "envelope", "blocked"},
+	rows := []struct{ table, column, where, reader string }{
+		{"runs", "sealed", "device <> zeroblob(32)", "find"},
+		{"runs", "sealed", "ord < 0", "snapshot"},
+		{"runs", "sealed", "ord > 0 AND open > 0", "find and snapshot"},
+		{"held", "sealed", "", "snapshot"},
+		{"accounts", "name", "", "snapshot"},
+		{"contacts", "sealed", "length(tag) = 16", "contacts"},
+		{"sessions", "sealed", "", "session"},
+		{"blocked", "envelope", "", "blocked"},
 	}
 	for _, row := range rows {
 		t.Run(row.table, func(t *testing.T) {
-			s := open(t, filepath.Join(t.TempDir(), "history.db"))
+			path := filepath.Join(t.TempDir(), "history.db")
+			s := open(t, path)
 			fill(t, s)
 			for reader, err := range readAll(t, s) {
 				if err != nil {
@@ -94,8 +99,8 @@ func TestFlippedBit(t *testing.T) {
 				}
 			}
 			where := ""
-			if row.table == "contacts" {
-				where = " WHERE length(tag) = 16"
+			if row.where != "" {
+				where = " WHERE " + row.where
 			}
 			var sealed []byte
 			if err := s.write.QueryRow("SELECT " + row.column + " FROM " + row.table + where).Scan(&sealed); err != nil {
@@ -105,10 +110,14 @@ func TestFlippedBit(t *testing.T) {
 			if _, err := s.write.Exec("UPDATE "+row.table+" SET "+row.column+" = ?"+where, sealed); err != nil {
 				t.Fatalf("write: %v", err)
 			}
+			s = reopen(t, s, path)
 			for reader, err := range readAll(t, s) {
-				if damaged := reader == row.reader; damaged != errors.Is(err, ErrDamaged) || !damaged && err != nil {
+				if damaged := strings.Contains(row.reader, reader); damaged != errors.Is(err, ErrDamaged) || !damaged && err != nil {
 					t.Errorf("%s: got %v, want damage: %v", reader, err, damaged)
 				}
+			}
+			if strings.Contains(row.reader, "snapshot") {
+				return // without its outbox a store takes nothing
 			}
 			commit(t, s, ops(delivery.OpReceive{Message: incoming(2, "goes on")}))
 		})
@@ -117,16 +126,18 @@ func TestFlippedBit(t *testing.T) {
 
 // TestMovedValues wants a sealed value to open in its own place only: whoever can write the file cannot put words into another conversation.
 func TestMovedValues(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "history.db"))
+	path := filepath.Join(t.TempDir(), "history.db")
+	s := open(t, path)
 	other := outgoing(1, "for carol")
 	other.To, other.ID = "carol", delivery.MessageID{1}
 	commit(t, s, ops(delivery.OpEnqueue{Message: outgoing(1, "for bob")}, delivery.OpEnqueue{Message: other}))
-	for _, table := range []string{"messages", "accounts"} {
-		column := map[string]string{"messages": "sealed", "accounts": "name"}[table]
+	for _, table := range []string{"runs", "accounts"} {
+		column := map[string]string{"runs": "sealed", "accounts": "name"}[table]
 		if _, err := s.write.Exec(fmt.Sprintf("UPDATE %s SET %s = (SELECT %s FROM %s WHERE tag = ?) WHERE tag = ?", table, column, column, table), s.tag("bob"), s.tag("carol")); err != nil {
 			t.Fatalf("move: %v", err)
 		}
 	}
+	s = reopen(t, s, path)
 	if _, err := s.Find(t.Context(), Query{Peer: "carol", Limit: 1}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a message of another conversation: got %v, want ErrDamaged", err)
 	}

@@ -44,9 +44,7 @@ func (d *model) apply(op delivery.Op) {
 	case delivery.OpCopy:
 		d.outbox[outboxKey{op.To, op.N}].Phases[op.Device] = op.Phase
 	case delivery.OpProgress:
-		if o := d.outbox[outboxKey{op.To, op.N}]; o != nil && o.Message.CopyOf == "" { // nobody wants to hear how a copy fares
-			o.Progress = op.Progress
-		}
+		d.outbox[outboxKey{op.To, op.N}].Progress = op.Progress
 	case delivery.OpVoid:
 		m := &d.outbox[outboxKey{op.To, op.N}].Message
 		m.Void, m.Body, m.Expires = true, "", op.Expires

@@ -42,38 +42,44 @@ type Query struct {
 	After  int64 // only entries with a higher Order
 }
 
-const columns = "SELECT ord, tag, device, n, own, shown, seen, id, stage, way, took, reason, sealed FROM messages "
+const columns = "SELECT ord, count, tag, device, unshown, states, sealed FROM runs "
 
 // Find returns the entries that a query selects, oldest first. A search decrypts and scans: the file holds no index of words.
 func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
-	where, args, order := "WHERE 1 = 1", []any{}, " ORDER BY ord DESC"
+	where, args, order := "WHERE ord > 0", []any{}, " ORDER BY ord DESC"
 	if q.Peer != "" {
 		where, args = where+" AND tag = ?", append(args, s.tag(string(q.Peer)))
 	}
 	if q.ID != nil {
-		where, args = where+" AND id = ?", append(args, q.ID[:])
+		if ord, ok := s.recent.Get(*q.ID); ok {
+			where, args = where+" AND ord <= ? AND ord + count > ?", append(args, ord, ord)
+		}
 	}
 	if q.Unseen {
-		where, order = where+" AND shown = 0", " ORDER BY ord"
+		where, order = where+" AND unshown <> 0", " ORDER BY ord"
 	}
 	if q.After > 0 {
-		where, args = where+" AND ord > ?", append(args, q.After)
+		where, args = where+" AND ord + count > ?", append(args, q.After)
 	}
 	rows, err := s.read.QueryContext(ctx, columns+where+order, args...)
 	if err != nil {
 		return nil, classify("read history", err)
 	}
 	defer rows.Close()
-	fold := cases.Fold()
-	needle := fold.String(q.Search)
+	match := q.matcher()
 	var out []Entry
 	for rows.Next() && len(out) < q.Limit {
-		e, err := s.scan(rows)
+		r, err := s.scan(rows)
 		if err != nil {
 			return nil, classify("read history", err)
 		}
-		if needle == "" || strings.Contains(fold.String(e.Body), needle) {
-			out = append(out, e)
+		for i := range r.msgs {
+			if !q.Unseen {
+				i = len(r.msgs) - 1 - i // the newest first
+			}
+			if len(out) < q.Limit && match(r, i) {
+				out = append(out, r.entry(i))
+			}
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -82,52 +88,152 @@ func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
 	if !q.Unseen {
 		slices.Reverse(out)
 	}
-	return out, nil
+	return out, s.markRead(ctx, out)
 }
 
-func (s *Store) scan(rows *sql.Rows) (Entry, error) {
+// matcher returns what the file cannot select by.
+func (q *Query) matcher() func(*run, int) bool {
+	fold := cases.Fold()
+	needle := fold.String(q.Search)
+	return func(r *run, i int) bool {
+		m := &r.msgs[i]
+		return (!q.Unseen || r.unshown&(1<<i) != 0) && r.ord+int64(i) > q.After && (q.ID == nil || m.id == *q.ID) &&
+			(needle == "" || strings.Contains(fold.String(m.body), needle))
+	}
+}
+
+// scan reads a row of columns.
+func (s *Store) scan(rows *sql.Rows) (*run, error) {
 	var (
-		e                       Entry
-		tag, device, id, sealed []byte
-		took                    int64
-		row                     stored
+		r                           run
+		count                       int
+		unshown                     int64
+		tag, device, states, sealed []byte
 	)
-	err := rows.Scan(&e.Order, &tag, &device, &e.N, &e.Own, &e.Shown, &e.Read, &id, &e.Progress.Stage, &e.Progress.Way, &took, &e.Progress.Reason, &sealed)
+	if err := rows.Scan(&r.ord, &count, &tag, &device, &unshown, &states, &sealed); err != nil {
+		return nil, err
+	}
+	copy(r.tag[:], tag)
+	copy(r.device[:], device)
+	r.unshown = uint64(unshown)
+	plain, err := s.box.open(r.label(), sealed)
 	if err != nil {
-		return e, err
+		return nil, err
 	}
-	copy(e.Device[:], device)
-	copy(e.ID[:], id)
-	if err := s.box.openJSON(messageLabel(tag, e.Device, e.N), sealed, &row); err != nil {
-		return e, err
+	if err := r.decode(plain, count); err != nil {
+		return nil, err
 	}
-	e.Progress.Took = time.Duration(took) * time.Microsecond
-	e.Peer, e.From, e.CopyOf = delivery.Account(row.Peer), delivery.Account(row.From), delivery.Account(row.CopyOf)
-	e.Body, e.Sent, e.Received = row.Body, fromMicros(row.Sent), fromMicros(row.Received)
-	return e, nil
+	return &r, r.decodeStates(states)
+}
+
+// entry is the i-th message of a run as the history shows it.
+func (r *run) entry(i int) Entry {
+	m := &r.msgs[i]
+	e := Entry{
+		Order: r.ord + int64(i), ID: m.id, Own: r.own(), Shown: r.unshown&(1<<i) == 0, Peer: r.peer, From: r.from, CopyOf: r.copyOf, Device: r.device,
+		N: m.n, Body: m.body, Sent: m.sent, Received: m.received, Progress: m.state.progress,
+	}
+	if !r.own() {
+		e.Progress.Way = m.way
+	}
+	return e
+}
+
+// markRead marks those of our own messages that a person has seen.
+func (s *Store) markRead(ctx context.Context, entries []Entry) error {
+	seen := map[delivery.Account]uint64{}
+	for i := range entries {
+		e := &entries[i]
+		if !e.Own {
+			continue
+		}
+		upto, known := seen[e.Peer]
+		if !known {
+			err := s.read.QueryRowContext(ctx, "SELECT seen FROM accounts WHERE tag = ?", s.tag(string(e.Peer))).Scan(&upto)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return classify("read history", err)
+			}
+			seen[e.Peer] = upto
+		}
+		e.Read = e.N <= upto
+	}
+	return nil
 }
 
 // MarkShownUpto records that a face has shown a received message and all before it. A message that does not stand at that place changes
 // nothing: whoever remembers it remembers another history, perhaps one from before a backup was put back.
 func (s *Store) MarkShownUpto(ctx context.Context, order int64, id delivery.MessageID) error {
-	_, err := s.write.ExecContext(ctx, `UPDATE messages SET shown = 1
-		WHERE shown = 0 AND ord <= ?1 AND EXISTS (SELECT 1 FROM messages WHERE ord = ?1 AND id = ?2)`, order, id[:])
-	if err != nil {
-		return classify("mark shown", err)
-	}
-	return nil
+	return s.markShown(ctx, func(tx *sql.Tx) error {
+		at, err := s.runsIn(ctx, tx, "WHERE ord > 0 AND ord <= ? ORDER BY ord DESC LIMIT 1", order)
+		if err != nil || len(at) == 0 {
+			return err
+		}
+		r, i := at[0], order-at[0].ord
+		if i >= int64(len(r.msgs)) || r.msgs[i].id != id {
+			return nil
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE runs SET unshown = 0 WHERE unshown <> 0 AND ord < ?", r.ord); err != nil {
+			return err
+		}
+		return unmark(ctx, tx, r, r.unshown&(1<<(i+1)-1))
+	})
 }
 
 // MarkShown records that a face has shown received messages. Unknown ids are ignored.
 func (s *Store) MarkShown(ctx context.Context, ids []delivery.MessageID) error {
+	return s.markShown(ctx, func(tx *sql.Tx) error {
+		runs, err := s.runsIn(ctx, tx, "WHERE unshown <> 0")
+		if err != nil {
+			return err
+		}
+		for _, r := range runs {
+			var bits uint64
+			for i := range r.msgs {
+				if slices.Contains(ids, r.msgs[i].id) {
+					bits |= 1 << i
+				}
+			}
+			if err := unmark(ctx, tx, r, r.unshown&bits); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) markShown(ctx context.Context, mark func(*sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return classify("mark shown", err)
 	}
-	for _, id := range ids {
-		if _, err := tx.ExecContext(ctx, "UPDATE messages SET shown = 1 WHERE id = ? AND own = 0", id[:]); err != nil {
-			return classify("mark shown", errors.Join(err, tx.Rollback()))
-		}
+	if err := mark(tx); err != nil {
+		return classify("mark shown", errors.Join(err, tx.Rollback()))
 	}
 	return classify("mark shown", tx.Commit())
+}
+
+func (s *Store) runsIn(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]*run, error) {
+	rows, err := tx.QueryContext(ctx, columns+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []*run
+	for rows.Next() {
+		r, err := s.scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// unmark clears bits of what no face has shown.
+func unmark(ctx context.Context, tx *sql.Tx, r *run, bits uint64) error {
+	if bits == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE runs SET unshown = unshown & ~? WHERE ord = ?", int64(bits), r.ord)
+	return err
 }

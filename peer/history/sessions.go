@@ -24,9 +24,14 @@ func (w *writer) session(x *Session) error {
 	if x.State != nil {
 		sealed = w.s.box.seal(fmt.Sprintf("session %x", x.ID[:]), x.State)
 	}
-	_, err := w.exec(`INSERT INTO sessions (sid, device, used, sealed) VALUES (?, ?, ?, ?)
-		ON CONFLICT (sid) DO UPDATE SET used = excluded.used, sealed = excluded.sealed`, x.ID[:], x.Device[:], x.Used.UnixMilli(), sealed)
+	result, err := w.exec("UPDATE sessions SET used = ?, sealed = ? WHERE sid = ?", x.Used.UnixMilli(), sealed, x.ID[:])
 	if err != nil {
+		return err
+	}
+	if changed, err := result.RowsAffected(); err != nil || changed > 0 {
+		return err
+	}
+	if _, err := w.exec("INSERT INTO sessions (sid, device, used, sealed) VALUES (?, ?, ?, ?)", x.ID[:], x.Device[:], x.Used.UnixMilli(), sealed); err != nil {
 		return err
 	}
 	_, err = w.exec(`UPDATE sessions SET sealed = NULL WHERE device = ? AND sealed IS NOT NULL AND sid NOT IN

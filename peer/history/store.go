@@ -17,10 +17,14 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"sync"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/byway-chat/byway/peer/delivery"
 )
 
 //go:embed schema/*.sql
@@ -30,6 +34,8 @@ var schema embed.FS
 var (
 	ErrDamaged  = errors.New("the history file is damaged or was made with another key")
 	ErrDiskFull = errors.New("the disk is full")
+	// ErrOldFormat is returned for a file from before the first release.
+	ErrOldFormat = errors.New("the history file was written by a version from before the first release")
 )
 
 // Store is an open history file. Its methods may be called from any goroutine; writes take turns.
@@ -38,7 +44,17 @@ type Store struct {
 	read  *sql.DB
 	box   *box   // immutable after Open
 	index []byte // key of the tags; immutable after Open
+
+	// recent holds where in the history the newest of our own messages stand, by id.
+	recent *lru.Cache[delivery.MessageID, int64]
+
+	mu         sync.Mutex           // held for the time of a commit; guards the following
+	mem        *memory              // nil: to be read from the file
+	statements map[string]*sql.Stmt // of the writing connection, for as long as the store is open; nil: not prepared yet
 }
+
+// recentMessages is how many ids of our own messages are found without a search.
+const recentMessages = 8192
 
 // Open opens or creates the file at path, readable by its owner only. key is the home's storage key. It starts only goroutines
 // that Close ends.
@@ -54,7 +70,11 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive index key: %w", err)
 	}
-	s := &Store{box: box, index: index}
+	recent, err := lru.New[delivery.MessageID, int64](recentMessages)
+	if err != nil {
+		return nil, fmt.Errorf("make cache of messages: %w", err)
+	}
+	s := &Store{box: box, index: index, recent: recent, statements: map[string]*sql.Stmt{}}
 	if s.write, err = connect(path, 1); err != nil {
 		return nil, err
 	}
@@ -106,12 +126,30 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var old int
+	switch err := s.write.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'outbox'").Scan(&old); {
+	case err != nil:
+		return err
+	case old > 0:
+		return ErrOldFormat
+	}
 	provider, err := goose.NewProvider(goose.DialectSQLite3, s.write, files)
 	if err != nil {
 		return err
 	}
 	_, err = provider.Up(ctx)
 	return err
+}
+
+// prepareLocked prepares the statements that were used without. One that does not prepare is used without again.
+func (s *Store) prepareLocked(ctx context.Context) {
+	for query, st := range s.statements {
+		if st == nil {
+			if prepared, err := s.write.PrepareContext(ctx, query); err == nil {
+				s.statements[query] = prepared
+			}
+		}
+	}
 }
 
 // Close closes the file. It may be called twice.

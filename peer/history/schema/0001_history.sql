@@ -8,30 +8,35 @@ CREATE TABLE contacts (
 CREATE TABLE accounts (
 	tag    BLOB PRIMARY KEY,
 	name   BLOB NOT NULL,         -- sealed
-	next   INTEGER NOT NULL       -- number of the next message to this account
+	next   INTEGER NOT NULL,      -- number of the next message to this account
+	seen   INTEGER NOT NULL       -- a person there has seen our messages up to this number
 ) WITHOUT ROWID;
 
 CREATE TABLE devices (
 	device BLOB PRIMARY KEY,      -- fingerprint
-	tag    BLOB NOT NULL,
 	start  INTEGER NOT NULL,      -- number at which we began to write to it, 0: never
-	next   INTEGER NOT NULL       -- number expected from it, 0: nothing has come
+	next   INTEGER NOT NULL,      -- number expected from it, 0: nothing has come
+	high   INTEGER NOT NULL       -- highest of its numbers in the visible history
 ) WITHOUT ROWID;
 
-CREATE TABLE outbox (
-	tag    BLOB NOT NULL,
-	n      INTEGER NOT NULL,
-	sealed BLOB NOT NULL,         -- the message with its devices
-	PRIMARY KEY (tag, n)
-) WITHOUT ROWID;
-
-CREATE TABLE copies (
-	tag    BLOB NOT NULL,
-	n      INTEGER NOT NULL,
-	device BLOB NOT NULL,
-	phase  INTEGER NOT NULL,
-	PRIMARY KEY (tag, n, device)
-) WITHOUT ROWID;
+-- runs: the visible history and the outbox. A row is up to 64 messages that one device has sent to one conversation and that were
+-- committed one after the other, so that a burst of messages costs one row, one seal and one entry in each index.
+CREATE TABLE runs (
+	ord     INTEGER PRIMARY KEY,  -- place of its first message in the history, the others follow; negative: a copy for our own devices, not shown
+	count   INTEGER NOT NULL,
+	tag     BLOB NOT NULL,        -- the conversation
+	device  BLOB NOT NULL,        -- the sending device; 32 zero bytes: this one
+	first   INTEGER NOT NULL,     -- lowest number
+	last    INTEGER NOT NULL,     -- highest number
+	unshown INTEGER NOT NULL,     -- one bit for each message that no face has shown
+	open    INTEGER NOT NULL,     -- how many of them are in the outbox
+	states  BLOB NOT NULL,        -- our own: how far each has come
+	sealed  BLOB NOT NULL
+);
+CREATE INDEX runs_by_tag ON runs (tag, ord);
+CREATE INDEX runs_by_device ON runs (device, last);
+CREATE INDEX runs_unshown ON runs (ord) WHERE unshown <> 0;
+CREATE INDEX runs_open ON runs (ord) WHERE open > 0;
 
 -- held: arrived, but an earlier number of the device is missing.
 CREATE TABLE held (
@@ -40,26 +45,6 @@ CREATE TABLE held (
 	sealed BLOB NOT NULL,
 	PRIMARY KEY (device, n)
 ) WITHOUT ROWID;
-
-CREATE TABLE messages (
-	ord    INTEGER PRIMARY KEY AUTOINCREMENT,
-	tag    BLOB NOT NULL,         -- the conversation
-	device BLOB NOT NULL,         -- the sending device
-	n      INTEGER NOT NULL,
-	own    INTEGER NOT NULL,      -- 1: sent by this device
-	shown  INTEGER NOT NULL,      -- 1: a face has shown it, or it is our own
-	id     BLOB NOT NULL,
-	stage  INTEGER NOT NULL DEFAULT 0,
-	way    TEXT NOT NULL DEFAULT '',
-	took   INTEGER NOT NULL DEFAULT 0,   -- microseconds
-	reason TEXT NOT NULL DEFAULT '',
-	seen   INTEGER NOT NULL DEFAULT 0,   -- 1: the recipient has read it
-	sealed BLOB NOT NULL,
-	UNIQUE (device, tag, n)
-);
-CREATE INDEX messages_by_id ON messages (id);
-CREATE INDEX messages_by_tag ON messages (tag, ord);
-CREATE INDEX messages_unshown ON messages (ord) WHERE shown = 0;
 
 CREATE TABLE gaps (
 	device BLOB NOT NULL,
@@ -86,4 +71,3 @@ CREATE TABLE blocked (
 	envelope BLOB NOT NULL
 );
 CREATE INDEX blocked_by_device ON blocked (device, id);
-

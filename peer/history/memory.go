@@ -1,0 +1,162 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/byway-chat/byway/peer/delivery"
+)
+
+// memory is what the writer would otherwise have to ask the file for again and again: the numbers, and the messages that are in the outbox. It
+// is as the file is between two commits; after one that has failed it is read anew.
+type memory struct {
+	next     int64 // place of the next message in the history
+	hidden   int64 // of the next run of hidden copies; negative
+	accounts map[delivery.Account]*account
+	devices  map[delivery.Device]*device
+	outbox   map[outboxKey]place
+}
+
+// account is a row of the table accounts.
+type account struct {
+	tag    [16]byte
+	name   delivery.Account
+	sealed []byte // its name
+	next   uint64
+	seen   uint64
+}
+
+// device is a row of the table devices.
+type device struct {
+	device            delivery.Device
+	start, next, high uint64
+}
+
+// outboxKey names a message of the outbox.
+type outboxKey struct {
+	to delivery.Account
+	n  uint64
+}
+
+// place is where a message of the outbox stands.
+type place struct {
+	run *run
+	i   int
+}
+
+// rememberLocked fills the memory from the file where there is none.
+func (s *Store) rememberLocked(ctx context.Context) error {
+	if s.mem != nil {
+		return nil
+	}
+	mem := &memory{
+		next: 1, hidden: -1,
+		accounts: map[delivery.Account]*account{}, devices: map[delivery.Device]*device{}, outbox: map[outboxKey]place{},
+	}
+	steps := []struct {
+		query string
+		row   func(*sql.Rows) error
+	}{
+		{"SELECT ord + count FROM runs WHERE ord > 0 ORDER BY ord DESC LIMIT 1", func(r *sql.Rows) error { return r.Scan(&mem.next) }},
+		{"SELECT ord - 1 FROM runs WHERE ord < 0 ORDER BY ord LIMIT 1", func(r *sql.Rows) error { return r.Scan(&mem.hidden) }},
+		{"SELECT tag, name, next, seen FROM accounts", func(r *sql.Rows) error { return s.accountRow(r, mem) }},
+		{"SELECT device, start, next, high FROM devices", func(r *sql.Rows) error { return deviceRow(r, mem) }},
+		{columns + "WHERE open > 0", func(r *sql.Rows) error { return s.openRow(r, mem) }},
+	}
+	for _, step := range steps {
+		if err := s.each(ctx, step.query, step.row); err != nil {
+			return classify("read outbox", err)
+		}
+	}
+	s.mem = mem
+	return nil
+}
+
+func (s *Store) each(ctx context.Context, query string, row func(*sql.Rows) error) error {
+	rows, err := s.write.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func accountLabel(tag []byte) string { return fmt.Sprintf("account %x", tag) }
+
+func (s *Store) accountRow(r *sql.Rows, mem *memory) error {
+	var a account
+	var tag []byte
+	if err := r.Scan(&tag, &a.sealed, &a.next, &a.seen); err != nil {
+		return err
+	}
+	name, err := s.box.open(accountLabel(tag), a.sealed)
+	if err != nil {
+		return err
+	}
+	copy(a.tag[:], tag)
+	a.name = delivery.Account(name)
+	mem.accounts[a.name] = &a
+	return nil
+}
+
+func deviceRow(r *sql.Rows, mem *memory) error {
+	var d device
+	var fp []byte
+	if err := r.Scan(&fp, &d.start, &d.next, &d.high); err != nil {
+		return err
+	}
+	copy(d.device[:], fp)
+	mem.devices[d.device] = &d
+	return nil
+}
+
+func (s *Store) openRow(rows *sql.Rows, mem *memory) error {
+	r, err := s.scan(rows)
+	if err != nil {
+		return err
+	}
+	r.open = 0
+	for i := range r.msgs {
+		if !r.msgs[i].state.settled {
+			mem.outbox[outboxKey{r.peer, r.msgs[i].n}] = place{r, i}
+			r.open++
+		}
+	}
+	return nil
+}
+
+// account returns what is known of an account, to be written with this batch.
+func (w *writer) account(name delivery.Account) *account {
+	a := w.mem.accounts[name]
+	if a == nil {
+		a = &account{name: name, next: 1}
+		copy(a.tag[:], w.s.tag(string(name)))
+		a.sealed = w.s.box.seal(accountLabel(a.tag[:]), []byte(name))
+		w.mem.accounts[name] = a
+	}
+	if w.accounts == nil {
+		w.accounts = map[*account]struct{}{}
+	}
+	w.accounts[a] = struct{}{}
+	return a
+}
+
+// device returns what is known of a device, to be written with this batch.
+func (w *writer) device(fp delivery.Device) *device {
+	d := w.mem.devices[fp]
+	if d == nil {
+		d = &device{device: fp}
+		w.mem.devices[fp] = d
+	}
+	if w.devices == nil {
+		w.devices = map[*device]struct{}{}
+	}
+	w.devices[d] = struct{}{}
+	return d
+}

@@ -1,0 +1,116 @@
+package history
+
+import (
+	"database/sql"
+	"fmt"
+
+	"github.com/byway-chat/byway/peer/delivery"
+)
+
+func heldLabel(device delivery.Device, n uint64) string {
+	return fmt.Sprintf("held %x %d", device[:], n)
+}
+
+// receive stores a message that has arrived.
+func (w *writer) receive(op delivery.OpReceive) error {
+	if !op.Held {
+		return w.show(&op.Message)
+	}
+	m := &op.Message
+	r := runOf(m)
+	r.add(messageOf(m))
+	_, err := w.exec("INSERT INTO held (device, n, sealed) VALUES (?, ?, ?)", m.Device[:], m.N, w.s.box.seal(heldLabel(m.Device, m.N), r.encode()))
+	return err
+}
+
+// runOf makes the run in which a received message can stand; its tag and its place are missing.
+func runOf(m *delivery.Incoming) *run {
+	r := &run{device: m.Device, peer: m.From, from: m.From, copyOf: m.CopyOf}
+	if m.CopyOf != "" {
+		r.peer = m.CopyOf
+	}
+	return r
+}
+
+func messageOf(m *delivery.Incoming) message {
+	return message{n: m.N, id: m.ID, sent: m.Sent, received: m.Received, way: m.Way, body: m.Body}
+}
+
+// incoming is the i-th message of a run as it arrived.
+func (r *run) incoming(i int) delivery.Incoming {
+	m := &r.msgs[i]
+	return delivery.Incoming{
+		From: r.from, Device: r.device, N: m.n, ID: m.id, CopyOf: r.copyOf, Body: m.body, Sent: m.sent, Received: m.received, Way: m.way,
+	}
+}
+
+// show appends a message to the visible history. That the numbers of a device only rise there is the last line against showing anything twice.
+func (w *writer) show(m *delivery.Incoming) error {
+	d := w.device(m.Device)
+	if m.N <= d.high {
+		return fmt.Errorf("number %d is shown already", m.N)
+	}
+	d.high = m.N
+	like := runOf(m)
+	like.tag = w.tag(like.peer)
+	r, err := w.place(like, messageOf(m))
+	if err != nil {
+		return err
+	}
+	r.unshown |= 1 << (len(r.msgs) - 1)
+	w.orders[Ref{m.Device, m.N}] = w.mem.next - 1
+	return nil
+}
+
+// tag is that of an account, from memory where it is known.
+func (w *writer) tag(name delivery.Account) [16]byte {
+	if a := w.mem.accounts[name]; a != nil {
+		return a.tag
+	}
+	return [16]byte(w.s.tag(string(name)))
+}
+
+func (w *writer) release(op delivery.OpRelease) error {
+	var sealed []byte
+	err := w.tx.QueryRowContext(w.ctx, "SELECT sealed FROM held WHERE device = ? AND n = ?", op.Device[:], op.N).Scan(&sealed)
+	if err != nil {
+		return err
+	}
+	m, err := w.s.openHeld(op.Device, op.N, sealed)
+	if err != nil {
+		return err
+	}
+	if err := w.show(&m); err != nil {
+		return err
+	}
+	_, err = w.exec("DELETE FROM held WHERE device = ? AND n = ?", op.Device[:], op.N)
+	return err
+}
+
+func (s *Store) openHeld(device delivery.Device, n uint64, sealed []byte) (delivery.Incoming, error) {
+	plain, err := s.box.open(heldLabel(device, n), sealed)
+	if err != nil {
+		return delivery.Incoming{}, err
+	}
+	r := run{device: device}
+	if err := r.decode(plain, 1); err != nil {
+		return delivery.Incoming{}, err
+	}
+	return r.incoming(0), nil
+}
+
+func (s *Store) heldRow(r *sql.Rows, held map[delivery.Device][]delivery.Incoming) error {
+	var fp, sealed []byte
+	var n uint64
+	if err := r.Scan(&fp, &n, &sealed); err != nil {
+		return err
+	}
+	var d delivery.Device
+	copy(d[:], fp)
+	m, err := s.openHeld(d, n, sealed)
+	if err != nil {
+		return err
+	}
+	held[d] = append(held[d], m)
+	return nil
+}
