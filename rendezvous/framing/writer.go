@@ -1,6 +1,6 @@
-// Package framing writes the frames of a control stream: many frames into few Writes, with a bounded queue and a deadline
-// on every Write. Both ends of the protocol use it, so a slow or dead reader looks the same to both: first the queue fills,
-// then a Write runs into its deadline.
+// Package framing puts frames on a control stream and takes them from it. A [Writer] puts many frames into few Writes, with a bounded queue
+// and a deadline on every Write; both ends of the protocol use it, so a slow or dead reader looks the same to both: first the queue
+// fills, then a Write runs into its deadline. A [Reader] is for the end that has thousands of streams, most of them silent.
 package framing
 
 import (
@@ -21,12 +21,11 @@ var (
 )
 
 const (
-	// chunk is the most bytes in one Write: with writeTimeout it is the slowest link that a connection survives (6.4 KiB/s).
+	// chunk is the most bytes in one Write: with three quarters of writeTimeout it is the slowest link that a connection survives (8.5 KiB/s).
 	chunk = 64 << 10
-	// writeTimeout bounds one Write, which only takes long when the other end does not read.
+	// writeTimeout bounds one Write, which only takes long when the other end does not read. Setting a deadline costs about as much as writing a
+	// small frame, so one is used until a quarter of it has passed.
 	writeTimeout = 10 * time.Second
-	// keep is the largest buffer that an idle Writer holds on to; ten thousand idle connections pay it.
-	keep = 1 << 10
 )
 
 // Stream is what a Writer needs of a network stream.
@@ -35,61 +34,115 @@ type Stream interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// Writer queues frames in their encoded form and writes what has gathered as one. Add never waits for the network.
+// Writer queues frames in their encoded form and writes what has gathered as one. Add never waits for the network. A goroutine runs while there is
+// something to write; an idle Writer has neither goroutine nor buffer.
 type Writer struct {
-	stream    Stream        // written by Run alone
+	stream    Stream        // written by work alone
 	maxFrames int           // immutable
 	maxBytes  int           // immutable
-	wake      chan struct{} // capacity 1: there is something for Run to do
+	ended     chan struct{} // closed when nothing will be written any more
+	deadline  time.Time     // of stream; owned by work
 
 	mu      sync.Mutex // guards the following
-	pending []byte
-	frames  int // in pending
+	pending *buffer    // nil: empty
+	frames  int        // in pending
+	running bool       // work runs, or has ended for good
 	closed  bool
+	after   func(error)
+	err     error // set before ended is closed
 }
 
-// NewWriter returns a Writer whose queue holds at most maxFrames frames and maxBytes bytes, besides as much that is being
-// written. It starts no goroutine: the caller runs Run in one.
+// buffer is a slice of bytes that idle Writers do not keep.
+type buffer struct{ b []byte }
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// release gives a buffer back, unless it has grown so much that the next Writer had better not get it.
+func (b *buffer) release() {
+	if cap(b.b) > chunk {
+		return
+	}
+	b.b = b.b[:0]
+	buffers.Put(b)
+}
+
+// NewWriter returns a Writer whose queue holds at most maxFrames frames and maxBytes bytes, besides as much that is being written. From the first
+// frame until everything is written it runs a goroutine, which Close ends and Run waits for.
 func NewWriter(s Stream, maxFrames, maxBytes int) *Writer {
-	return &Writer{stream: s, maxFrames: maxFrames, maxBytes: maxBytes, wake: make(chan struct{}, 1)}
+	return &Writer{stream: s, maxFrames: maxFrames, maxBytes: maxBytes, ended: make(chan struct{})}
+}
+
+// After sets what is called once, on a goroutine of the Writer's, when all has been written after Close (nil) or a Write has failed. It is
+// to be set before the first frame.
+func (w *Writer) After(f func(error)) {
+	w.mu.Lock()
+	w.after = f
+	w.mu.Unlock()
 }
 
 // Add queues f. It encodes at once, so the caller may reuse f and what it points to. The errors are ErrQueueFull, ErrClosed and
 // those of [rendezvous.AppendFrame].
 func (w *Writer) Add(f *rendezvous.Frame) error {
-	if err := w.Hold(f); err != nil {
-		return err
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.holdLocked(f)
+	if err == nil {
+		w.startLocked()
 	}
-	w.Flush()
-	return nil
+	return err
 }
 
 // Hold is Add for a frame that is written together with the next, or on Flush.
 func (w *Writer) Hold(f *rendezvous.Frame) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.addLocked(f)
+	return w.holdLocked(f)
 }
 
-func (w *Writer) addLocked(f *rendezvous.Frame) error {
-	if w.closed {
-		return ErrClosed
-	}
-	if w.frames >= w.maxFrames {
-		return ErrQueueFull
-	}
-	before := len(w.pending)
-	buf, err := rendezvous.AppendFrame(w.pending, f)
-	if err != nil {
-		w.pending = buf[:before]
+func (w *Writer) holdLocked(f *rendezvous.Frame) error {
+	if err := w.admitLocked(); err != nil {
 		return err
 	}
-	if len(buf) > w.maxBytes {
-		w.pending = buf[:before]
+	before := len(w.pending.b)
+	buf, err := rendezvous.AppendFrame(w.pending.b, f)
+	if err == nil && len(buf) > w.maxBytes {
+		err = ErrQueueFull
+	}
+	if err != nil {
+		w.pending.b = buf[:before]
+		return err
+	}
+	w.pending.b = buf
+	w.frames++
+	return nil
+}
+
+// AddEncoded is Add for a frame in the form that [rendezvous.AppendFrame] gives it, which may so be encoded once for many Writers.
+func (w *Writer) AddEncoded(frame []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.admitLocked(); err != nil {
+		return err
+	}
+	if len(w.pending.b)+len(frame) > w.maxBytes {
 		return ErrQueueFull
 	}
-	w.pending = buf
+	w.pending.b = append(w.pending.b, frame...)
 	w.frames++
+	w.startLocked()
+	return nil
+}
+
+// admitLocked sees to it that there is a buffer for one more frame.
+func (w *Writer) admitLocked() error {
+	switch {
+	case w.closed:
+		return ErrClosed
+	case w.frames >= w.maxFrames:
+		return ErrQueueFull
+	case w.pending == nil:
+		w.pending = buffers.Get().(*buffer)
+	}
 	return nil
 }
 
@@ -97,46 +150,93 @@ func (w *Writer) addLocked(f *rendezvous.Frame) error {
 func (w *Writer) Queued() (frames, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.frames, len(w.pending)
+	if w.pending == nil {
+		return 0, 0
+	}
+	return w.frames, len(w.pending.b)
 }
 
-// Run writes until Close has been called and everything queued before it is written, or until a Write fails. Call it once.
+// Flush makes that written which is queued. It does not wait.
+func (w *Writer) Flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.startLocked()
+}
+
+// Close refuses further frames; what is queued is still written. Close does not wait and may be called again.
+func (w *Writer) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	w.startLocked()
+}
+
+// Run waits until Close has been called and everything queued before it is written, or until a Write has failed, whose error it
+// returns. No goroutine of the Writer's is left then but one that is returning.
 func (w *Writer) Run() error {
-	var spare []byte
+	<-w.ended
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// startLocked runs work where there is something for it to do.
+func (w *Writer) startLocked() {
+	if w.running || w.frames == 0 && !w.closed {
+		return
+	}
+	w.running = true
+	go w.work()
+}
+
+// work writes until nothing is queued.
+func (w *Writer) work() {
+	var batch *buffer
 	for {
-		batch, closed := w.take(spare)
-		if len(batch) == 0 {
+		var closed bool
+		if batch, closed = w.take(batch); batch == nil {
 			if closed {
-				return nil
+				w.end(nil)
 			}
-			spare = batch
-			<-w.wake
-			continue
+			return
 		}
-		if err := w.write(batch); err != nil {
-			w.Close()
-			return fmt.Errorf("write frames: %w", err)
-		}
-		spare = batch[:0]
-		if cap(spare) > keep {
-			spare = nil
+		if err := w.write(batch.b); err != nil {
+			w.end(fmt.Errorf("write frames: %w", err))
+			return
 		}
 	}
 }
 
-// take swaps the queue for the empty buffer spare.
-func (w *Writer) take(spare []byte) (batch []byte, closed bool) {
+// take exchanges the queue for the buffer that has been written. It returns nil when nothing is queued: then work is over, for good when closed.
+func (w *Writer) take(written *buffer) (batch *buffer, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	batch, w.pending, w.frames = w.pending, spare, 0
+	if w.frames == 0 {
+		for _, b := range []*buffer{written, w.pending} {
+			if b != nil {
+				b.release()
+			}
+		}
+		w.pending = nil
+		w.running = w.closed
+		return nil, w.closed
+	}
+	batch, w.pending, w.frames = w.pending, nil, 0
+	if written != nil && cap(written.b) <= chunk {
+		written.b = written.b[:0]
+		w.pending = written
+	}
 	return batch, w.closed
 }
 
 func (w *Writer) write(batch []byte) error {
 	for len(batch) > 0 {
 		n := min(len(batch), chunk)
-		// A stream that cannot set deadlines is closed already, and Write says so.
-		_ = w.stream.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if now := time.Now(); w.deadline.Sub(now) < writeTimeout*3/4 {
+			w.deadline = now.Add(writeTimeout)
+			// A stream that cannot set deadlines is closed already, and Write says so.
+			_ = w.stream.SetWriteDeadline(w.deadline)
+		}
 		if _, err := w.stream.Write(batch[:n]); err != nil {
 			return err
 		}
@@ -145,18 +245,14 @@ func (w *Writer) write(batch []byte) error {
 	return nil
 }
 
-// Close refuses further frames; Run then writes what is queued and returns. Close does not wait and may be called again.
-func (w *Writer) Close() {
+// end says that nothing is written any more.
+func (w *Writer) end(err error) {
 	w.mu.Lock()
-	w.closed = true
+	w.closed, w.err, w.pending, w.frames = true, err, nil, 0
+	after := w.after
 	w.mu.Unlock()
-	w.Flush()
-}
-
-// Flush makes Run write what is queued. It does not wait.
-func (w *Writer) Flush() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
+	if after != nil {
+		after(err)
 	}
+	close(w.ended)
 }

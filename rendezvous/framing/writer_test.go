@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -62,7 +63,7 @@ func TestWriterCoalesces(t *testing.T) {
 	s := new(sink)
 	w := NewWriter(s, 1000, 1<<20)
 	for i := range 1000 {
-		if err := w.Add(ping(uint64(i) + 1)); err != nil {
+		if err := w.Hold(ping(uint64(i) + 1)); err != nil {
 			t.Fatalf("frame %d: %v", i, err)
 		}
 	}
@@ -99,17 +100,17 @@ func TestWriterBoundsBytes(t *testing.T) {
 	w := NewWriter(s, 1000, 300<<10)
 	var got []error
 	for range 4 {
-		got = append(got, w.Add(submit(rendezvous.MaxEnvelope)))
+		got = append(got, w.Hold(submit(rendezvous.MaxEnvelope)))
 	}
 	for i, want := range []error{nil, nil, nil, ErrQueueFull} {
 		if !errors.Is(got[i], want) {
 			t.Errorf("envelope %d: got %v, want %v", i, got[i], want)
 		}
 	}
-	if err := w.Add(submit(rendezvous.MaxFrame)); !errors.Is(err, rendezvous.ErrFrameTooLarge) {
+	if err := w.Hold(submit(rendezvous.MaxFrame)); !errors.Is(err, rendezvous.ErrFrameTooLarge) {
 		t.Errorf("an oversized frame: got %v, want %v", err, rendezvous.ErrFrameTooLarge)
 	}
-	if err := w.Add(ping(7)); err != nil {
+	if err := w.Hold(ping(7)); err != nil {
 		t.Errorf("a small frame beside it: %v", err)
 	}
 	if frames, bytes := w.Queued(); frames != 4 || bytes < 3*rendezvous.MaxEnvelope {
@@ -154,9 +155,6 @@ func TestWriterHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(sink)
 		w := NewWriter(s, 10, 1<<20)
-		done := make(chan error)
-		go func() { done <- w.Run() }()
-		synctest.Wait() // Run has found nothing to do
 		if err := w.Hold(ping(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -170,31 +168,94 @@ func TestWriterHolds(t *testing.T) {
 			t.Error("a flushed frame was not written")
 		}
 		w.Close()
-		if err := <-done; err != nil {
+		if err := w.Run(); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// TestWriterKeepsOrder adds from one goroutine while Run writes on another.
+// An idle connection is to cost nothing here: neither a goroutine nor a buffer.
+func TestWriterIsNothingWhileIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := runtime.NumGoroutine()
+		s := new(sink)
+		w := NewWriter(s, 10, 1<<20)
+		ends := 0
+		w.After(func(err error) {
+			if ends++; err != nil {
+				t.Errorf("ended with %v", err)
+			}
+		})
+		for i := range 3 {
+			if err := w.Add(submit(1 << i)); err != nil {
+				t.Fatal(err)
+			}
+			if got := runtime.NumGoroutine(); got != before+1 {
+				t.Errorf("with something to write: got %d goroutines more, want 1", got-before)
+			}
+			synctest.Wait()
+			if got := runtime.NumGoroutine(); got != before {
+				t.Errorf("with nothing to write: got %d goroutines more", got-before)
+			}
+			if s.writes != i+1 || w.pending != nil || ends != 0 {
+				t.Errorf("round %d: got %d writes, buffer %v, ended %d times", i, s.writes, w.pending, ends)
+			}
+		}
+		w.Close()
+		w.Close()
+		if err := w.Run(); err != nil || ends != 1 {
+			t.Errorf("ended %d times with %v", ends, err)
+		}
+	})
+}
+
+func TestWriterTakesWhatIsEncoded(t *testing.T) {
+	s := new(sink)
+	w := NewWriter(s, 3, 40)
+	frame, err := rendezvous.AppendFrame(nil, ping(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Hold(ping(6)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddEncoded(make([]byte, 40)); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("a frame over the bound: got %v, want %v", err, ErrQueueFull)
+	}
+	if err := w.AddEncoded(frame); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := w.AddEncoded(frame); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: got %v, want %v", err, ErrClosed)
+	}
+	if err := w.Run(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(&s.content)
+	for _, want := range []uint64{6, 7} {
+		f, err := rendezvous.ReadFrame(r)
+		if err != nil || f.GetPing().GetToken() != want {
+			t.Errorf("got %v and %v, want ping %d", f, err, want)
+		}
+	}
+}
+
+// TestWriterKeepsOrder adds from one goroutine while another writes.
 func TestWriterKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 3000), 1, 200).Draw(t, "sizes")
 		s := new(sink)
 		w := NewWriter(s, len(sizes), 4<<20)
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := w.Run(); err != nil {
-				t.Errorf("run: %v", err)
-			}
-		})
 		for _, n := range sizes {
 			if err := w.Add(submit(n)); err != nil {
 				t.Fatalf("add: %v", err)
 			}
 		}
 		w.Close()
-		wg.Wait()
+		if err := w.Run(); err != nil {
+			t.Fatalf("run: %v", err)
+		}
 		r := bufio.NewReader(&s.content)
 		for i, want := range sizes {
 			f, err := rendezvous.ReadFrame(r)
@@ -211,14 +272,12 @@ func TestWriterKeepsOrder(t *testing.T) {
 func BenchmarkWriter(b *testing.B) {
 	w := NewWriter(discard{}, math.MaxInt, math.MaxInt)
 	f := submit(64)
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = w.Run() })
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = w.Add(f)
 	}
 	w.Close()
-	wg.Wait()
+	_ = w.Run()
 }
 
 type discard struct{}

@@ -3,7 +3,7 @@
 //
 // A watcher first gets everybody who is online, then each change, gathered for [Gather] so that a storm of reconnects becomes few
 // messages. Changes are kept in one ring for all watchers: a watcher that falls out of it gets a fresh snapshot, so it is never
-// silently wrong and costs no more memory than its position and the snapshot that it shares with others.
+// silently wrong and costs no more memory than its position. Watchers that are told the same share one message: see [Watcher.Next].
 package presence
 
 import (
@@ -49,7 +49,8 @@ type Tracker struct {
 	told    uint64        // changes up to here may be shown to watchers
 	tell    chan struct{} // closed when told rises
 	timer   bool          // told will rise by itself
-	all     *snapshot     // of the changes up to all.at; nil: none made yet
+	all     *snapshot     // of the changes up to told; nil: none made yet
+	news    news          // the message made last
 }
 
 // New makes an empty Tracker. It starts no goroutine; only a timer runs, for Gather after a change.
@@ -107,9 +108,17 @@ func (t *Tracker) noteLocked(kind rendezvous.Change_Kind, user rendezvous.Userna
 		defer t.mu.Unlock()
 		t.timer = false
 		t.told = t.log.end
+		t.all, t.news = nil, news{} // out of date
 		close(t.tell)
 		t.tell = make(chan struct{})
 	})
+}
+
+// Changed returns a channel that is closed when watchers have something new. Ask for it before they are asked.
+func (t *Tracker) Changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tell
 }
 
 // Online says whether any device of the account is connected.

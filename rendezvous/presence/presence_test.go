@@ -85,9 +85,9 @@ func (v *view) readAll(t testing.TB) {
 	}
 }
 
-func ready(w *presence.Watcher) bool {
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-w.Ready():
+	case <-c:
 		return true
 	default:
 		return false
@@ -145,22 +145,19 @@ func TestWatcher(t *testing.T) {
 		synctest.Wait()
 
 		v := watch(tracker)
-		if !ready(v.w) {
-			t.Fatal("a new watcher has its snapshot to read")
-		}
 		v.readAll(t)
 		if diff := cmp.Diff(truth(tracker), v.online); diff != "" || v.messages != 1 {
 			t.Errorf("snapshot in %d messages: %s", v.messages, diff)
 		}
 
-		start := time.Now()
+		start, changed := time.Now(), tracker.Changed()
 		leave := tracker.Join(connection("bob", 2))
 		tracker.KeysChanged("bob", connection("bob", 2).Device)
 		tracker.KeysChanged("bob", connection("bob", 2).Device)
-		if ready(v.w) || v.read(t) {
+		if closed(changed) || v.read(t) {
 			t.Error("changes are gathered first")
 		}
-		<-v.w.Ready()
+		<-changed
 		if waited := time.Since(start); waited != presence.Gather {
 			t.Errorf("told after %v, want %v", waited, presence.Gather)
 		}
@@ -169,9 +166,10 @@ func TestWatcher(t *testing.T) {
 			t.Errorf("%d messages, %d changes of keys: %s", v.messages, v.keys, diff)
 		}
 
+		changed = tracker.Changed()
 		leave()
 		tracker.Join(connection("bob", 2))() // it comes and goes within the time of gathering
-		<-v.w.Ready()
+		<-changed
 		v.readAll(t)
 		if diff := cmp.Diff(truth(tracker), v.online); diff != "" {
 			t.Error(diff)
@@ -184,6 +182,29 @@ func TestEmptySnapshotIsToldToo(t *testing.T) {
 	if !p.GetSnapshot() || !p.GetLast() || len(p.GetChanges()) != 0 {
 		t.Errorf("got %v", p)
 	}
+}
+
+func TestWatchersShareMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker := presence.New()
+		tracker.Join(connection("alice", 1))
+		a, b := tracker.Watch(), tracker.Watch()
+		if a.Next() != b.Next() {
+			t.Error("each watcher has a snapshot of its own")
+		}
+		tracker.Join(connection("bob", 2))
+		time.Sleep(presence.Gather)
+		synctest.Wait()
+		if a.Next() != b.Next() {
+			t.Error("each watcher has changes of its own")
+		}
+		if late := tracker.Watch().Next(); !late.GetSnapshot() || len(late.GetChanges()) != 2 {
+			t.Errorf("a late watcher got %v", late)
+		}
+		if a.Next() != nil || b.Next() != nil {
+			t.Error("there is nothing new")
+		}
+	})
 }
 
 func TestSnapshotInPieces(t *testing.T) {

@@ -37,93 +37,83 @@ func (l *changeLog) add(c change) {
 // begin is the oldest change that is still there.
 func (l *changeLog) begin() uint64 { return l.end - uint64(len(l.ring)) }
 
-// snapshot is everybody who was online at some point of the log. It is immutable and shared by watchers.
+// snapshot is everybody who was online at some point of the log, in messages. It is immutable and shared by watchers.
 type snapshot struct {
 	at     uint64
-	online []change
+	pieces []*rendezvous.Presence // at least one
 }
 
 // snapshotLocked returns the snapshot of the changes that watchers may know, making it at most once for all of them.
 func (t *Tracker) snapshotLocked() *snapshot {
 	// Between two tellings the map is ahead of told. Then the snapshot is of now, and changes since told come once more: they
 	// say what the snapshot says.
-	if t.all == nil || t.all.at != t.told {
-		t.all = &snapshot{at: t.told, online: make([]change, 0, len(t.devices))}
+	if t.all == nil {
+		t.all = &snapshot{at: t.told}
+		p := &rendezvous.Presence{Snapshot: true}
 		for device, c := range t.devices {
-			t.all.online = append(t.all.online, change{kind: rendezvous.Change_JOIN, user: c.User, device: device})
+			if len(p.Changes) == MaxChanges {
+				t.all.pieces = append(t.all.pieces, p)
+				p = &rendezvous.Presence{Snapshot: true}
+			}
+			join := change{kind: rendezvous.Change_JOIN, user: c.User, device: device}
+			p.Changes = append(p.Changes, join.wire())
 		}
+		p.Last = true
+		t.all.pieces = append(t.all.pieces, p)
 	}
 	return t.all
+}
+
+// news is the message of some changes, kept for the next watcher that is told the same.
+type news struct {
+	from, to uint64
+	message  *rendezvous.Presence
+}
+
+// newsLocked returns the message of the changes from one number to another, and none of no change.
+func (t *Tracker) newsLocked(from, to uint64) *rendezvous.Presence {
+	if from == to {
+		return nil
+	}
+	if t.news.message == nil || t.news.from != from || t.news.to != to {
+		changes := make([]change, 0, to-from)
+		for n := from; n < to; n++ {
+			changes = append(changes, t.log.ring[n%Ring])
+		}
+		t.news = news{from: from, to: to, message: &rendezvous.Presence{Changes: compact(changes)}}
+	}
+	return t.news.message
 }
 
 // Watch begins to watch; the first messages of Next are the snapshot.
 func (t *Tracker) Watch() *Watcher { return &Watcher{t: t} }
 
-// Watcher is one connection's position in the changes. It is used by one goroutine and needs no closing.
+// Watcher is one connection's position in the changes. It is used by one goroutine at a time and needs no closing.
 type Watcher struct {
 	t       *Tracker
 	started bool
-	at      uint64    // the next change to show
-	all     *snapshot // being shown; nil: none
-	shown   int       // of it
-}
-
-// closed is always ready.
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
-// Ready returns a channel that is closed when Next may have something. Ask for it anew after each Next.
-func (w *Watcher) Ready() <-chan struct{} {
-	w.t.mu.Lock()
-	defer w.t.mu.Unlock()
-	if !w.started || w.all != nil || w.at < w.t.told {
-		return closed
-	}
-	return w.t.tell
+	at      uint64                 // the next change to show
+	pieces  []*rendezvous.Presence // of a snapshot that is being shown
 }
 
 // Next returns the next Presence message to push, and nil when there is nothing new. It never blocks. A device may be reported to be as it already
-// was; the last report counts.
+// was; the last report counts. Watchers at the same place get the same message, so it must not be changed, and what was encoded for one
+// will do for the next.
 func (w *Watcher) Next() *rendezvous.Presence {
-	if w.all != nil {
-		return w.nextPiece()
+	if len(w.pieces) == 0 {
+		w.t.mu.Lock()
+		defer w.t.mu.Unlock()
+		if w.started && w.at >= w.t.log.begin() {
+			to := w.at + min(w.t.told-w.at, MaxChanges)
+			p := w.t.newsLocked(w.at, to)
+			w.at = to
+			return p
+		}
+		all := w.t.snapshotLocked()
+		w.started, w.at, w.pieces = true, all.at, all.pieces
 	}
-	w.t.mu.Lock()
-	if !w.started || w.at < w.t.log.begin() {
-		w.started = true
-		w.all, w.shown = w.t.snapshotLocked(), 0
-		w.at = w.all.at
-		w.t.mu.Unlock()
-		return w.nextPiece()
-	}
-	n := min(w.t.told-w.at, MaxChanges)
-	news := make([]change, 0, n)
-	for range n {
-		news = append(news, w.t.log.ring[w.at%Ring])
-		w.at++
-	}
-	w.t.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	return &rendezvous.Presence{Changes: compact(news)}
-}
-
-// nextPiece returns the next part of the snapshot.
-func (w *Watcher) nextPiece() *rendezvous.Presence {
-	n := min(len(w.all.online)-w.shown, MaxChanges)
-	p := &rendezvous.Presence{Snapshot: true, Changes: make([]*rendezvous.Change, n)}
-	for i := range n {
-		p.Changes[i] = w.all.online[w.shown+i].wire()
-	}
-	w.shown += n
-	if w.shown == len(w.all.online) {
-		p.Last = true
-		w.all = nil
-	}
+	p := w.pieces[0]
+	w.pieces = w.pieces[1:]
 	return p
 }
 

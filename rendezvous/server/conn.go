@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -45,12 +44,10 @@ type conn struct {
 	since  time.Time
 	writer *framing.Writer
 
-	agent            string             // set by the reader in hello
-	greeted          bool               // owned by the reader
-	unwatch          context.CancelFunc // owned by the reader; nil: not watching
+	agent            string // set by the reader in hello
+	greeted          bool   // owned by the reader
 	requests         requests
-	published, asked *rate.Limiter  // immutable
-	helpers          sync.WaitGroup // writer and watcher
+	published, asked *rate.Limiter // immutable
 
 	signed  atomic.Pointer[directory.SignedIn] // set once, by registry.signIn
 	signing atomic.Bool                        // a request of the session family is being done
@@ -66,7 +63,8 @@ type conn struct {
 	leave      func()
 }
 
-// handle serves one stream from its opening to its end. libp2p calls it in a goroutine of its own, which becomes the reader.
+// handle begins to serve one stream. The goroutine that libp2p calls it in has grown with the handshake; the one that will wait for as long as the
+// stream lasts begins small.
 func (s *Server) handle(ctx context.Context, stream network.Stream) {
 	now := time.Now()
 	c := &conn{
@@ -81,14 +79,15 @@ func (s *Server) handle(ctx context.Context, stream network.Stream) {
 		_ = stream.Reset()
 		return
 	}
-	defer s.conns.remove(c)
-	c.run(ctx)
+	go c.run(ctx) // Server.drain waits for it, by the registry
 }
 
+// run is the reader goroutine. While the stream is idle there is no other: the writer and the requests have one while they have work.
 func (c *conn) run(ctx context.Context) {
+	defer c.server.conns.remove(c)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.helpers.Go(c.write)
+	c.writer.After(c.written)
 	c.dog = time.AfterFunc(time.Hour, c.watchdog)
 	c.dog.Reset(rendezvous.SignInTimeout) // not before the field is set, which watchdog reads
 	err := c.read(ctx)
@@ -99,10 +98,11 @@ func (c *conn) run(ctx context.Context) {
 	}
 	cancel()
 	c.writer.Close()
+	c.server.pusher.remove(c)
 	c.requests.close()
 	c.signOut()
-	c.helpers.Wait()
-	_ = c.stream.Reset() // without effect where write has closed it
+	_ = c.writer.Run()
+	_ = c.stream.Reset() // without effect where written has closed it
 	if who := c.signed.Load(); who != nil {
 		c.server.log.Debug("peer left", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()),
 			slog.String("reason", err.Error()))
@@ -113,9 +113,9 @@ func (c *conn) run(ctx context.Context) {
 
 // read hands every frame to its handler until the stream ends.
 func (c *conn) read(ctx context.Context) error {
-	r := bufio.NewReader(c.stream)
+	r := framing.NewReader(c.stream)
 	for {
-		f, err := rendezvous.ReadFrame(r)
+		f, err := r.Next()
 		if err != nil {
 			return err
 		}
@@ -126,9 +126,9 @@ func (c *conn) read(ctx context.Context) error {
 	}
 }
 
-// write is the writer goroutine. After a clean end it gives the peer a moment to read what was said.
-func (c *conn) write() {
-	if err := c.writer.Run(); err != nil {
+// written ends the stream when its last frame is written, or none can be. After a clean end it gives the peer a moment to read what was said.
+func (c *conn) written(err error) {
+	if err != nil {
 		_ = c.stream.Reset()
 		return
 	}
@@ -190,9 +190,11 @@ func (c *conn) end(g *rendezvous.Goodbye) {
 	c.writer.Close()
 }
 
-// send queues a frame. A peer that does not read what it is sent is cut off.
-func (c *conn) send(f *rendezvous.Frame) {
-	err := c.writer.Add(f)
+// send queues a frame.
+func (c *conn) send(f *rendezvous.Frame) { c.sent(c.writer.Add(f)) }
+
+// sent takes what came of queueing a frame. A peer that does not read what it is sent is cut off.
+func (c *conn) sent(err error) {
 	switch {
 	case err == nil || errors.Is(err, framing.ErrClosed):
 	case errors.Is(err, framing.ErrQueueFull):

@@ -46,7 +46,7 @@ func (c *conn) dispatch(ctx context.Context, f *rendezvous.Frame) {
 	case *rendezvous.Frame_List:
 		c.request(ctx, id, func(ctx context.Context) (*rendezvous.Frame, error) { return c.list(ctx, body.List) })
 	case *rendezvous.Frame_Watch:
-		c.watch(ctx, id, body.Watch)
+		c.watch(id, body.Watch)
 	default:
 		c.reply(id, nil, rendezvous.Errorf(rendezvous.CodeUnknownMessage, "this rendezvous does not know that message"))
 	}

@@ -67,6 +67,7 @@ type Server struct {
 	relay     *relay.Service
 	rates     *rates
 	conns     *registry
+	pusher    *pusher
 	started   time.Time
 	ready     chan struct{} // closed by Run when it accepts
 	maxPeers  atomic.Int64
@@ -98,6 +99,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Logger, rates: newRates(), conns: newRegistry(),
 		tracker: presence.New(), started: time.Now(), ready: make(chan struct{}),
 	}
+	s.pusher = newPusher(s.tracker, s.log)
 	s.maxPeers.Store(int64(cfg.MaxPeers))
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -179,6 +181,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if !s.cfg.NoMDNS && s.cfg.HostOptions == nil {
 		wg.Go(func() { (&announcer{host: s.host, log: s.log}).run(ctx) })
 	}
+	wg.Go(func() { s.pusher.run(serving) })
 	watch := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { s.expectSignIn(c) }}
 	s.host.Network().Notify(watch)
 	s.host.SetStreamHandler(rendezvous.ProtocolID, func(stream network.Stream) { s.handle(serving, stream) })
