@@ -1,0 +1,354 @@
+package ledger
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// asPrinter makes this test binary the process that is killed.
+const asPrinter = "LEDGER_TEST_PRINTER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(asPrinter); dir != "" {
+		printOn(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// printOn prints numbered lines, from behind the last one on, until it is killed.
+func printOn(dir string) {
+	l, err := Open(Options{Out: os.Stdout, Dirs: []string{filepath.Join(dir, "volatile")}, Home: dir, Device: "d"})
+	if err != nil {
+		panic(err)
+	}
+	for n := l.Last().Order + 1; ; n++ {
+		if err := l.Print(line(n), Mark{Order: n, ID: fmt.Sprint("id", n)}); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// line is the text of message n: now and then one that is longer than a page.
+func line(n int64) []byte {
+	size := 40
+	if n%50 == 0 {
+		size = 9000
+	}
+	return fmt.Appendf(nil, "%d %s\n", n, strings.Repeat("x", size))
+}
+
+// start runs this binary as a printer on out.
+func start(t *testing.T, dir string, out *os.File) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), asPrinter+"="+dir)
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func kill(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+}
+
+// check wants the numbers from 1 on, each once and in order. A line that was cut off by a kill is followed by the whole one.
+func check(t *testing.T, r io.Reader) (lines int) {
+	t.Helper()
+	want := int64(1)
+	in := bufio.NewReader(r)
+	for {
+		text, err := in.ReadBytes('\n')
+		if err != nil {
+			return int(want - 1)
+		}
+		if bytes.Equal(text, line(want)) {
+			want++
+			continue
+		}
+		if !bytes.HasPrefix(line(want), bytes.TrimSuffix(text, []byte("\n"))) {
+			t.Fatalf("got line %.20q…, want number %d", text, want)
+		}
+	}
+}
+
+// kills is how often each stream's writer is killed.
+func kills() int {
+	if n, err := strconv.Atoi(os.Getenv("LEDGER_KILLS")); err == nil {
+		return n
+	}
+	return 60
+}
+
+// TestKilled: a printer that is killed at any moment, again and again, prints each line once.
+func TestKilled(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		open func(t *testing.T, dir string) (out *os.File, ledger func() io.Reader)
+	}{
+		{"pipe", pipeOut},
+		{"slow pipe", slowOut},
+		{"file", func(t *testing.T, dir string) (*os.File, func() io.Reader) { return fileOut(t, dir, 0) }},
+		{"appended file", func(t *testing.T, dir string) (*os.File, func() io.Reader) { return fileOut(t, dir, os.O_APPEND) }},
+		{"socket", socketOut},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			out, printed := tt.open(t, dir)
+			for i := range kills() {
+				cmd := start(t, dir, out)
+				<-time.After(time.Duration(20+7*i%13) * time.Millisecond)
+				kill(t, cmd)
+			}
+			if err := out.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n := check(t, printed()); n < kills() {
+				t.Errorf("only %d lines were printed", n)
+			}
+			names, err := os.ReadDir(filepath.Join(dir, "volatile"))
+			if err != nil || len(names) > 2 {
+				t.Errorf("%d files are left of all printers, %v", len(names), err)
+			}
+		})
+	}
+}
+
+// collect reads r to its end, a little at a time.
+func collect(r io.Reader, pause time.Duration) func() io.Reader {
+	done, all := make(chan struct{}), new(bytes.Buffer)
+	go func() {
+		defer close(done)
+		for {
+			if _, err := io.CopyN(all, r, 4000); err != nil {
+				return
+			}
+			if pause > 0 {
+				<-time.After(pause)
+			}
+		}
+	}()
+	return func() io.Reader {
+		<-done
+		return all
+	}
+}
+
+func pipeOut(t *testing.T, _ string) (*os.File, func() io.Reader) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return w, collect(r, 0)
+}
+
+func slowOut(t *testing.T, _ string) (*os.File, func() io.Reader) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return w, collect(r, 2*time.Millisecond)
+}
+
+func fileOut(t *testing.T, dir string, flag int) (*os.File, func() io.Reader) {
+	path := filepath.Join(dir, "out")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, func() io.Reader {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.NewReader(content)
+	}
+}
+
+func socketOut(t *testing.T, _ string) (*os.File, func() io.Reader) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := os.NewFile(uintptr(fds[0]), "reader")
+	t.Cleanup(func() { _ = r.Close() })
+	return os.NewFile(uintptr(fds[1]), "writer"), collect(r, 0)
+}
+
+// options are those of a home of its own.
+func options(t *testing.T, out io.Writer) Options {
+	dir := t.TempDir()
+	return Options{Out: out, Dirs: []string{filepath.Join(dir, "volatile")}, Home: dir, Device: "d"}
+}
+
+func open(t *testing.T, o Options) *Ledger {
+	t.Helper()
+	l, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func want(t *testing.T, what string, l *Ledger, order int64) {
+	t.Helper()
+	got := l.Last()
+	if got.Order != order || order > 0 && got.ID != fmt.Sprint("id", order) {
+		t.Errorf("%s: got %+v, want %d", what, got, order)
+	}
+}
+
+func m(order int64) Mark { return Mark{Order: order, ID: fmt.Sprint("id", order)} }
+
+// TestSeveralFaces: a face goes on behind whatever any other has printed, running or not; what is settled is forgotten.
+func TestSeveralFaces(t *testing.T) {
+	o := options(t, io.Discard)
+	first := open(t, o)
+	want(t, "new", first, 0)
+	must(t, first.Print([]byte("a\n"), m(5)))
+	second := open(t, o)
+	want(t, "beside a running one", second, 5)
+	second.Printed(m(7))
+	must(t, first.Close(false))
+	must(t, second.Close(false))
+	third := open(t, o)
+	want(t, "after both", third, 7)
+	if names, err := os.ReadDir(o.Dirs[0]); err != nil || len(names) != 1 {
+		t.Errorf("got %d files, %v; want the one of the third", len(names), err)
+	}
+	must(t, third.Close(true))
+	last := open(t, o)
+	want(t, "settled", last, 0)
+	other := o
+	other.Device = "e"
+	must(t, last.Print([]byte("b\n"), m(9)))
+	stranger := open(t, other)
+	want(t, "another device", stranger, 0)
+	must(t, errors.Join(last.Close(true), stranger.Close(true)))
+}
+
+// TestFailedWrite: what was not taken is not remembered, by whatever kind of stream.
+func TestFailedWrite(t *testing.T) {
+	r, w, err := os.Pipe()
+	must(t, err)
+	must(t, r.Close())
+	for _, out := range []io.Writer{failing{}, w} {
+		l := open(t, options(t, out))
+		for order := range int64(3) {
+			if err := l.Print([]byte("a\n"), m(order+1)); err == nil {
+				t.Error("print has succeeded")
+			}
+		}
+		want(t, "nothing printed", l, 0)
+		must(t, l.Close(true))
+	}
+	must(t, w.Close())
+}
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("no") }
+
+// TestUnusablePlaces: a directory that is not ours alone, or none, leaves a ledger that remembers while it lives.
+func TestUnusablePlaces(t *testing.T) {
+	parent := t.TempDir()
+	shared, link := filepath.Join(parent, "shared"), filepath.Join(parent, "link")
+	must(t, errors.Join(os.Mkdir(shared, 0o700), os.Chmod(shared, 0o755), os.Symlink(t.TempDir(), link)))
+	for _, dir := range []string{shared, link, filepath.Join(parent, "none", "deeper")} {
+		l := open(t, Options{Out: io.Discard, Dirs: []string{dir}, Home: parent})
+		if l.Survives() {
+			t.Errorf("%s is used", dir)
+		}
+		must(t, l.Print([]byte("a\n"), m(3)))
+		want(t, dir, l, 3)
+		must(t, l.Close(true))
+	}
+}
+
+// TestForeignFiles: what lies in the directory and is no page is neither believed nor touched; pages of homes that are gone go too.
+func TestForeignFiles(t *testing.T) {
+	o := options(t, io.Discard)
+	gone := o
+	gone.Home = filepath.Join(o.Home, "gone")
+	must(t, os.Mkdir(gone.Home, 0o700))
+	l := open(t, gone)
+	must(t, l.Print([]byte("a\n"), m(4)))
+	must(t, l.Close(false))
+	must(t, os.Remove(gone.Home))
+	foreign := map[string][]byte{o.key() + "short": []byte("x"), o.key() + "zeros": make([]byte, pageSize), "other": []byte("y")}
+	for name, content := range foreign {
+		must(t, os.WriteFile(filepath.Join(o.Dirs[0], name), content, 0o600))
+	}
+	must(t, os.Symlink("other", filepath.Join(o.Dirs[0], o.key()+"link")))
+	l = open(t, o)
+	want(t, "foreign files", l, 0)
+	must(t, l.Close(true))
+	names, err := os.ReadDir(o.Dirs[0])
+	must(t, err)
+	var left []string
+	for _, e := range names {
+		left = append(left, e.Name())
+	}
+	expected := []string{o.key() + "link", o.key() + "short", o.key() + "zeros", "other"}
+	slices.Sort(expected)
+	if !slices.Equal(left, expected) {
+		t.Errorf("left are %v, want %v", left, expected)
+	}
+}
+
+// TestInterruptedPage: whatever step of Print was the last, the page says what the reader has.
+func TestInterruptedPage(t *testing.T) {
+	p := new(page)
+	p.init("/home", m(1))
+	equal := func(what string, last Mark, torn bool) {
+		t.Helper()
+		gotLast, gotTorn := p.settle()
+		if gotLast != last || gotTorn != torn {
+			t.Errorf("%s: got %+v, %v; want %+v, %v", what, gotLast, gotTorn, last, torn)
+		}
+	}
+	equal("new", m(1), false)
+	a := p.begin([]byte("four"), 100, m(2))
+	equal("begun", m(1), false)
+	atomic.AddInt64(&a.pos, 3)
+	equal("half way", m(1), true)
+	atomic.AddInt64(&a.pos, 1)
+	equal("printed", m(2), false)
+	p.begin([]byte("four"), 0, m(3))
+	p.begin([]byte("four"), 0, m(4))
+	equal("two that failed", m(2), false)
+}
