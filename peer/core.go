@@ -50,7 +50,7 @@ type core struct {
 	keys      *identity.Keyring
 	engine    *delivery.Engine
 	batch     history.Batch
-	after     []func(error) // told how the commit went
+	after     []chan<- error // told how the commit went; each has room
 	contacts  map[delivery.Account]*contact
 	devices   map[delivery.Device]*device
 	senders   map[delivery.Device]*sender
@@ -68,8 +68,9 @@ type core struct {
 	policies  map[delivery.Account]delivery.Policy          // set by the person for this process
 	pings     map[[8]byte]chan<- delivery.NoticePong
 	readUpto  map[delivery.Account]uint64
-	retry     bool  // something could not leave: look again soon
-	broken    error // the history does not take anything any more
+	events    []Event // made while the notices of a batch are told, and published together
+	retry     bool    // something could not leave: look again soon
+	broken    error   // the history does not take anything any more
 }
 
 func newCore(p *Peer, store *history.Store) (*core, error) {
@@ -127,22 +128,26 @@ func (c *core) do(ctx context.Context, f func()) error {
 	}
 }
 
-// commit runs f in the core and waits until what it did is on the disk.
+// commit runs f in the core and waits until what it did is on the disk. Where f fails nothing was done.
 func (c *core) commit(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
-	err := c.do(ctx, func() {
-		if c.broken != nil {
-			result <- c.broken
-			return
+	run := func() {
+		err := c.broken
+		if err == nil {
+			err = f()
 		}
-		if err := f(); err != nil {
+		if err != nil {
 			result <- err
 			return
 		}
-		c.after = append(c.after, func(err error) { result <- err })
-	})
-	if err != nil {
-		return err
+		c.after = append(c.after, result)
+	}
+	select {
+	case c.inbox <- run:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.quit:
+		return errStopped
 	}
 	select {
 	case err := <-result:
@@ -150,7 +155,12 @@ func (c *core) commit(ctx context.Context, f func() error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.ended:
-		return errStopped
+		select {
+		case err := <-result: // it was the last that the core did
+			return err
+		default:
+			return errStopped
+		}
 	}
 }
 
@@ -231,8 +241,8 @@ func (c *core) settle(now time.Time) {
 			return
 		}
 	}
-	for _, f := range c.after {
-		f(nil)
+	for _, done := range c.after {
+		done <- nil
 	}
 	c.after = nil
 	c.acknowledge()
@@ -240,9 +250,7 @@ func (c *core) settle(now time.Time) {
 		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
 	}
 	c.dispatch(now, effects.Sends)
-	for _, n := range effects.Notices {
-		c.tell(now, n, batch.Orders)
-	}
+	c.tellAll(now, effects.Notices, batch.Orders)
 }
 
 // acknowledge tells the rendezvous what it may forget. What finds no room waits for the next time; what a connection that has ended was
@@ -264,8 +272,8 @@ func (c *core) acknowledge() {
 func (c *core) restart(cause error) {
 	cause = storeError(cause)
 	c.log.Error("history does not commit", slog.Any("error", cause))
-	for _, f := range c.after {
-		f(cause)
+	for _, done := range c.after {
+		done <- cause
 	}
 	c.after, c.taken = nil, nil
 	c.sessions.Purge()

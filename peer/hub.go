@@ -29,23 +29,35 @@ type hub struct {
 
 func newHub() *hub { return &hub{changed: make(chan struct{}), there: map[string]bool{}} }
 
-// publish numbers an event and hands it out.
-func (h *hub) publish(e Event) {
+// publish numbers events and hands them out.
+func (h *hub) publish(events ...Event) {
+	if len(events) == 0 {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.publishLocked(e)
+	for i := range events {
+		h.numberLocked(&events[i])
+	}
+	h.wakeLocked()
 }
 
 func (h *hub) publishLocked(e Event) {
+	h.numberLocked(&e)
+	h.wakeLocked()
+}
+
+func (h *hub) numberLocked(e *Event) {
 	if h.closed {
 		return
 	}
 	h.last++
 	e.V, e.Seq = 1, h.last
-	h.ring[h.last%ringSize] = e
+	h.ring[h.last%ringSize] = *e
 	switch e.Type {
 	case EventReady:
-		h.ready = &e
+		ready := *e
+		h.ready = &ready
 	case EventRendezvous:
 		if h.ready != nil && h.ready.Rendezvous != nil && e.Connected != nil {
 			ready := *h.ready
@@ -53,7 +65,6 @@ func (h *hub) publishLocked(e Event) {
 			h.ready = &ready
 		}
 	}
-	h.wakeLocked()
 }
 
 // present tells whether a user is online, where readers do not know it yet. What they know outlives the connection to the

@@ -9,7 +9,16 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 )
 
-// tell makes events of what the engine notices, after the commit. orders says where new messages stand in the history.
+// tellAll makes events of what the engine notices, after the commit. orders says where new messages stand in the history.
+func (c *core) tellAll(now time.Time, notices []delivery.Notice, orders map[history.Ref]int64) {
+	for _, n := range notices {
+		c.tell(now, n, orders)
+	}
+	c.hub.publish(c.events...)
+	clear(c.events)
+	c.events = c.events[:0]
+}
+
 func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int64) {
 	switch n := n.(type) {
 	case delivery.NoticeProgress:
@@ -21,7 +30,7 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 	case delivery.NoticeMessage:
 		c.tellMessage(n.Message, orders[history.Ref{Device: n.Message.Device, N: n.Message.N}])
 	case delivery.NoticeGap:
-		c.hub.publish(Event{Type: EventGap, From: string(n.From), Device: n.Device.Device(), First: n.First, Last: n.Last})
+		c.events = append(c.events, Event{Type: EventGap, From: string(n.From), Device: n.Device.Device(), First: n.First, Last: n.Last})
 	case delivery.NoticePong:
 		if waiting := c.pings[n.Token]; waiting != nil {
 			delete(c.pings, n.Token)
@@ -46,7 +55,7 @@ var states = map[delivery.Stage]State{
 func (c *core) tellProgress(n delivery.NoticeProgress) {
 	ref, _ := c.refs.Get(n.ID)
 	ms := milliseconds(n.Progress.Took)
-	c.hub.publish(Event{
+	c.events = append(c.events, Event{
 		Type: EventState, Re: ref, ID: n.ID.String(), To: string(n.To), N: n.N, State: states[n.Progress.Stage],
 		Way: n.Progress.Way, MS: &ms, Reason: n.Progress.Reason,
 	})
@@ -62,7 +71,7 @@ func (c *core) tellMessage(m delivery.Incoming, order int64) {
 	}
 	e := messageEvent(m, key)
 	e.Order = order
-	c.hub.publish(e)
+	c.events = append(c.events, e)
 }
 
 // maxReadEvents is how many messages one read receipt is told for, the newest first to be kept.
@@ -83,7 +92,7 @@ func (c *core) tellRead(n delivery.NoticeRead) {
 		if e.Own && e.Read && e.N > before && e.N <= n.Upto {
 			ref, _ := c.refs.Get(e.ID)
 			ms := milliseconds(e.Progress.Took)
-			c.hub.publish(Event{
+			c.events = append(c.events, Event{
 				Type: EventState, Re: ref, ID: e.ID.String(), To: string(n.To), N: e.N, State: StateRead, Way: e.Progress.Way, MS: &ms,
 			})
 		}

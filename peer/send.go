@@ -69,32 +69,70 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := p.contact(ctx, name); err != nil {
-		return Receipt{}, err
-	}
-	c := p.core
-	account := delivery.Account(name)
-	if policy == delivery.Auto {
-		if err := c.do(ctx, func() { policy = c.policies[account] }); err != nil {
-			return Receipt{}, err
-		}
-	}
-	switch policy {
-	case delivery.Auto:
-		c.waitForDirect(ctx, account, headStart)
-	case delivery.RelayOnly: // nothing to wait for
-	case delivery.DirectOnly:
-		if err := c.needDirect(ctx, account); err != nil {
-			return Receipt{}, err
-		}
-	}
-	m := delivery.Message{To: account, Body: body, Policy: policy, Sent: time.Now()}
+	m := delivery.Message{To: delivery.Account(name), Body: body, Policy: policy, Sent: time.Now()}
 	m.Expires = m.Sent.Add(messageLifetime)
 	_, _ = rand.Read(m.ID[:]) // never fails (crypto/rand)
-	if err := c.commit(ctx, func() error { return c.accept(&m, o.Ref) }); err != nil {
+	err = p.core.commit(ctx, func() error { return p.core.acceptAtOnce(&m, o.Ref) })
+	if errors.Is(err, errNotAtOnce) {
+		err = p.sendLater(ctx, name, &m, o.Ref)
+	}
+	if err != nil {
 		return Receipt{}, err
 	}
 	return Receipt{ID: m.ID.String(), To: string(m.To), N: m.N, State: StateAccepted, Sent: m.Sent}, nil
+}
+
+// errNotAtOnce means that there is something to find out before a message can be accepted.
+var errNotAtOnce = errors.New("the account or the way to it is not known yet")
+
+// acceptAtOnce accepts a message where all is known that it needs: the account, and whether there is a direct way.
+func (c *core) acceptAtOnce(m *delivery.Message, ref string) error {
+	ct := c.known(m.To)
+	if ct == nil || m.Policy == delivery.DirectOnly {
+		return errNotAtOnce
+	}
+	if m.Policy == delivery.Auto {
+		if policy := c.policies[m.To]; policy == delivery.DirectOnly {
+			return errNotAtOnce
+		} else if policy == delivery.RelayOnly {
+			m.Policy = policy
+		}
+	}
+	for _, d := range ct.devices {
+		if m.Policy == delivery.Auto && c.unexplored(d) {
+			return errNotAtOnce
+		}
+	}
+	return c.accept(m, ref)
+}
+
+// unexplored reports whether a direct way to a device may exist that nobody has looked for.
+func (c *core) unexplored(d *device) bool {
+	there := c.conn == nil || c.online[d.contact.Name][d.Fingerprint]
+	return there && d.link == nil && d.dial.reason == "" && d.Trust == history.Accepted && d.Fingerprint != c.self.Fingerprint && !c.private
+}
+
+// sendLater looks the account up and gives a direct way a moment to open before it has the message accepted.
+func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *delivery.Message, ref string) error {
+	if err := p.contact(ctx, name); err != nil {
+		return err
+	}
+	c := p.core
+	if m.Policy == delivery.Auto {
+		if err := c.do(ctx, func() { m.Policy = c.policies[m.To] }); err != nil {
+			return err
+		}
+	}
+	switch m.Policy {
+	case delivery.Auto:
+		c.waitForDirect(ctx, m.To, headStart)
+	case delivery.RelayOnly: // nothing to wait for
+	case delivery.DirectOnly:
+		if err := c.needDirect(ctx, m.To); err != nil {
+			return err
+		}
+	}
+	return c.commit(ctx, func() error { return c.accept(m, ref) })
 }
 
 // accept hands a message to the engine, with copies for our own other devices.
