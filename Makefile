@@ -53,9 +53,21 @@ fuzz: ## every fuzz target, FUZZTIME=30s each
 	  done; \
 	done
 
+# What make bench does: everything, BENCHCOUNT times; with SHORT=1 once, with small sizes. BENCH picks by a pattern, as go test -bench does.
+BENCH ?= .
+BENCHCOUNT ?= $(if $(SHORT),1,5)
+BENCHTIME ?= $(if $(SHORT),1s,3s)
+
 .PHONY: bench
-bench: ## every benchmark
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## every benchmark, some 25 minutes; SHORT=1: 3 minutes. bin/bench.txt is for benchstat, bin/bench.md the tables
+	@mkdir -p bin
+	@set -o pipefail; { \
+	  $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(if $(SHORT),100ms,1s) -count $(BENCHCOUNT) -p 1 \
+	    $$($(GO) list ./... | grep -v '/measure$$') | grep -vE 'no test files|^(PASS|ok )' && \
+	  $(GO) test ./cmd/byway/measure -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(BENCHCOUNT) -timeout 2h $(if $(SHORT),-short) \
+	    -span $(BENCHTIME) -table "$$PWD/bin/bench.md"; \
+	} 2>&1 | tee bin/bench.txt
+	@echo "the tables are in bin/bench.md; compare two runs: go run golang.org/x/perf/cmd/benchstat@latest OLD bin/bench.txt"
 
 .PHONY: fmt
 fmt: ## format the code

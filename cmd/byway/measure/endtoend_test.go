@@ -1,0 +1,55 @@
+package measure_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// endToEndStudies measure whole peers: accepted, sealed, sent, opened, on both disks, told by the API, and the sealed receipt back.
+func endToEndStudies() []study {
+	var all []study
+	for _, way := range []peer.Way{peer.WayRelay, peer.WayLAN} {
+		for _, size := range []int{64, 1024} {
+			for _, pairs := range []int{1, 10, 100} {
+				all = append(all, study{fmt.Sprintf("way=%s/size=%d/pairs=%d", way, size, pairs), func(tb testing.TB, s scale) figures {
+					return endToEnd(tb, s, way, size, s.pick(pairs, pairs, min(pairs, 2)))
+				}})
+			}
+		}
+	}
+	return all
+}
+
+func BenchmarkEndToEnd(b *testing.B) { run(b, endToEndStudies()) }
+
+// endToEnd compares with pairs of clients of the hub that answer each message, with as many under way. Those have no disk and no secrets from
+// the hub.
+func endToEnd(tb testing.TB, s scale, way peer.Way, size, pairs int) figures {
+	hub, node := startHub(tb), serve(tb, 0, 2*pairs)
+	yard := hubPairs(tb, hub, pairs, true)
+	for _, p := range yard {
+		p.open(inFlight, true)
+	}
+	ours := couples(tb, node, pairs, way)
+	var yardSpent, nodeSpent, peersSpent spent
+	for range s.rounds {
+		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), crowded(yard, make([]byte, size)))
+		self := look(tb, os.Getpid())
+		count := delivered(ours)
+		first := count()
+		s.gauge(tb, node.pid(), &nodeSpent, count, busy(tb, ours, size))
+		settled(tb, ours)
+		peersSpent.cpu += look(tb, os.Getpid()).cpu - self.cpu
+		peersSpent.messages += count() - first
+	}
+	var out figures
+	out.add("msg/s", nodeSpent.perSecond())
+	out.add("hub-msg/s", yardSpent.perSecond())
+	out.add("peers-us/msg", peersSpent.cpuPerMessage())
+	out.add("rendezvous-us/msg", nodeSpent.cpuPerMessage())
+	out.add("hub-us/msg", yardSpent.cpuPerMessage())
+	return out
+}

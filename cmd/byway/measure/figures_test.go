@@ -1,0 +1,170 @@
+package measure_test
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// scale says how much is done. Benchmarks do much, the test that keeps them alive as little as can be.
+type scale struct {
+	span   time.Duration // measured for each of those that take turns
+	warm   time.Duration // not counted, before each turn
+	rounds int           // turns of each; span is shared out among them
+	small  bool          // sizes that need no speed at all
+	quick  bool          // sizes for a run of minutes
+}
+
+func fullScale() scale {
+	s := scale{span: *span, rounds: 3, quick: testing.Short()}
+	if s.quick {
+		s.span = min(s.span, time.Second)
+	}
+	s.warm = max(s.span/8, 100*time.Millisecond)
+	return s
+}
+
+func tinyScale() scale {
+	return scale{span: 60 * time.Millisecond, warm: 20 * time.Millisecond, rounds: 1, small: true}
+}
+
+// pick returns the size for this scale.
+func (s scale) pick(full, quick, tiny int) int {
+	switch {
+	case s.small:
+		return tiny
+	case s.quick:
+		return quick
+	}
+	return full
+}
+
+// turn is how long one turn is measured.
+func (s scale) turn() time.Duration { return s.span / time.Duration(s.rounds) }
+
+// figures is what one run of a study has measured, in the order of its units.
+type figures []figure
+
+type figure struct {
+	unit  string // benchstat's name for it: what is counted, by what
+	value float64
+}
+
+func (f *figures) add(unit string, value float64) { *f = append(*f, figure{unit, value}) }
+
+// study is one thing to be measured.
+type study struct {
+	name string // after that of the benchmark; key=value parts where there are several
+	body func(testing.TB, scale) figures
+}
+
+// run makes sub-benchmarks of studies. One run of a study is one measurement, whatever -benchtime says: how long it takes is its own
+// choice, from -span.
+func run(b *testing.B, studies []study) {
+	for _, s := range studies {
+		var last figures
+		b.Run(s.name, func(b *testing.B) {
+			if b.N == 1 {
+				last = s.body(b, fullScale())
+				taken.add(b.Name(), last)
+			}
+			b.ReportMetric(0, "ns/op") // leaves it out: it would be the time of the whole study
+			for _, f := range last {
+				b.ReportMetric(f.value, f.unit)
+			}
+		})
+	}
+}
+
+// taken is everything that this process has measured.
+var taken ledger
+
+type ledger struct {
+	mu    sync.Mutex
+	order []string             // of the names; guarded by mu
+	runs  map[string][]figures // by name; guarded by mu
+}
+
+func (l *ledger) add(name string, f figures) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.runs == nil {
+		l.runs = map[string][]figures{}
+	}
+	if l.runs[name] == nil {
+		l.order = append(l.order, name)
+	}
+	l.runs[name] = append(l.runs[name], f)
+}
+
+// write writes one line for each figure: the median of all runs, the least and the greatest.
+func (l *ledger) write(path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if path == "" || len(l.order) == 0 {
+		return nil
+	}
+	var t strings.Builder
+	fmt.Fprintf(&t, "Measured %s with %s on %s/%s, %d processors (%s).\n\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor())
+	t.WriteString("| what | unit | median | from | to | runs |\n|---|---|---:|---:|---:|---:|\n")
+	for _, name := range l.order {
+		runs := l.runs[name]
+		for i, f := range runs[0] {
+			var values []float64
+			for _, r := range runs {
+				if i < len(r) && r[i].unit == f.unit {
+					values = append(values, r[i].value)
+				}
+			}
+			slices.Sort(values)
+			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %d |\n", strings.TrimPrefix(name, "Benchmark"), f.unit, digits(values[len(values)/2]),
+				digits(values[0]), digits(values[len(values)-1]), len(values))
+		}
+	}
+	return os.WriteFile(path, []byte(t.String()), 0o644)
+}
+
+// digits prints what a reader can make use of.
+func digits(v float64) string {
+	switch {
+	case v >= 100 || v == float64(int64(v)):
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case v >= 0.1:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 4, 64)
+}
+
+// processor is the name that the machine gives its processor.
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.Trim(name, "\t :\n")
+		}
+	}
+	return "unknown"
+}
+
+// quantile returns the value below which the share q of all values lies. It sorts them.
+func quantile[T cmp.Ordered](values []T, q float64) T {
+	if len(values) == 0 {
+		var none T
+		return none
+	}
+	slices.Sort(values)
+	return values[min(int(q*float64(len(values))), len(values)-1)]
+}
+
+func inMicroseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,218 @@
+package measure_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// latencyStudies measure the time from Send to the event at the recipient, and beside it what the hub and the disk take of the same kind.
+func latencyStudies() []study {
+	return []study{
+		{"load=one", oneInFlight},
+		{"load=half", halfLoad},
+	}
+}
+
+func BenchmarkLatency(b *testing.B) { run(b, latencyStudies()) }
+
+const latencyText = 64 // bytes
+
+// latencies collects from any goroutine.
+type latencies struct {
+	mu  sync.Mutex
+	all []time.Duration // guarded by mu
+}
+
+func (l *latencies) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, d)
+}
+
+func (l *latencies) quantile(q float64) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return quantile(l.all, q)
+}
+
+// oneInFlight sends the next message when the receipt of the last is back.
+func oneInFlight(tb testing.TB, s scale) figures {
+	hub, node := startHub(tb), serve(tb, 0, 2)
+	var yard, ours, syncs latencies
+	p := hubPairs(tb, hub, 1, false)[0]
+	p.onArrival = func(message []byte) { yard.add(age(message)) }
+	p.open(1, true)
+	c := couples(tb, node, 1, peer.WayRelay)[0]
+	show := func(d time.Duration) { ours.add(d) }
+	for range s.rounds {
+		message := make([]byte, latencyText)
+		s.during(func() {
+			<-p.room
+			stamp(message, time.Now())
+			_ = p.from.send(message) // what does not arrive leaves no room
+		})
+		s.during(func() {
+			c.onShown.Store(&show)
+			<-c.room
+			if err := c.send(latencyText, time.Now()); err != nil {
+				tb.Error(err)
+			}
+			if err := c.settle(); err != nil {
+				tb.Error(err)
+			}
+		})
+		probeDisk(tb, &syncs, s.pick(100, 50, 3))
+	}
+	settled(tb, []*couple{c})
+	var out figures
+	out.add("p50-ms", inMilliseconds(ours.quantile(0.5)))
+	out.add("p99-ms", inMilliseconds(ours.quantile(0.99)))
+	out.add("hub-p50-ms", inMilliseconds(yard.quantile(0.5)))
+	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
+	out.add("fsync-p50-ms", inMilliseconds(syncs.quantile(0.5)))
+	out.add("p50-over-2-fsyncs-ms", inMilliseconds(ours.quantile(0.5)-2*syncs.quantile(0.5)))
+	return out
+}
+
+// during repeats f for one turn.
+func (s scale) during(f func()) {
+	for end := time.Now().Add(s.turn()); time.Now().Before(end); {
+		f()
+	}
+}
+
+// probeDisk measures what the disk needs to make a page durable where the homes are: it writes 4 KiB over what was written before, as
+// SQLite does in its log, and waits for the disk.
+func probeDisk(tb testing.TB, to *latencies, times int) {
+	tb.Helper()
+	f, err := os.Create(filepath.Join(tb.TempDir(), "probe"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	if _, err := f.Write(make([]byte, times*len(page))); err != nil {
+		tb.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		tb.Fatal(err)
+	}
+	for i := range times {
+		if _, err := f.WriteAt(page, int64(i*len(page))); err != nil {
+			tb.Fatal(err)
+		}
+		begun := time.Now()
+		if err := f.Sync(); err != nil {
+			tb.Fatal(err)
+		}
+		to.add(time.Since(begun))
+	}
+}
+
+// halfLoad measures first how much ten pairs can do, and then the latency at half of that: messages become due at even intervals whatever
+// becomes of those before, and their time counts from when they were due. The hub gets the same load.
+func halfLoad(tb testing.TB, s scale) figures {
+	n := s.pick(10, 10, 2)
+	hub, node := startHub(tb), serve(tb, 0, 2*n)
+	var yard, ours latencies
+	yardPairs := hubPairs(tb, hub, n, true)
+	for _, p := range yardPairs {
+		p.onArrival = func(message []byte) { yard.add(age(message)) }
+		p.open(1, false)
+	}
+	all := couples(tb, node, n, peer.WayRelay)
+	var highest spent
+	for range s.rounds {
+		s.gauge(tb, node.pid(), &highest, delivered(all), busy(tb, all, latencyText))
+		settled(tb, all)
+	}
+	half := max(highest.perSecond()/2, 100)
+	var ourSpent, yardSpent spent
+	for range s.rounds {
+		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, half))
+		watch(all, &ours, s.warm, func() {
+			s.gauge(tb, node.pid(), &ourSpent, delivered(all), steady(tb, all, half, latencyText))
+		})
+		settled(tb, all)
+	}
+	var out figures
+	out.add("p50-ms", inMilliseconds(ours.quantile(0.5)))
+	out.add("p99-ms", inMilliseconds(ours.quantile(0.99)))
+	out.add("hub-p50-ms", inMilliseconds(yard.quantile(0.5)))
+	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
+	out.add("msg/s", ourSpent.perSecond())
+	out.add("highest-msg/s", highest.perSecond())
+	return out
+}
+
+// watch collects the latency of each message shown while f runs, those in the warm-up at its beginning left out.
+func watch(all []*couple, to *latencies, warm time.Duration, f func()) {
+	begun := time.Now()
+	show := func(d time.Duration) {
+		if time.Since(begun) > warm {
+			to.add(d)
+		}
+	}
+	for _, c := range all {
+		c.onShown.Store(&show)
+	}
+	f()
+	for _, c := range all {
+		c.onShown.Store(nil)
+	}
+}
+
+// steady returns an open load of rate messages a second over all couples.
+func steady(tb testing.TB, all []*couple, rate float64, size int) loader {
+	return func(ctx context.Context) {
+		var senders sync.WaitGroup
+		interval := time.Duration(float64(len(all)) / rate * float64(time.Second))
+		begun := time.Now()
+		for i, c := range all {
+			var next atomic.Int64
+			first := begun.Add(interval * time.Duration(i) / time.Duration(len(all)))
+			for range inFlight { // more than are ever in Send at a time
+				senders.Go(func() {
+					for {
+						due := first.Add(interval * time.Duration(next.Add(1)-1))
+						if wait := time.Until(due); wait > 0 {
+							time.Sleep(wait)
+						}
+						if ctx.Err() != nil {
+							return
+						}
+						if err := c.send(size, due); err != nil {
+							tb.Errorf("send: %v", err)
+							return
+						}
+					}
+				})
+			}
+		}
+		senders.Wait()
+	}
+}
+
+// stamped is separate with messages that carry the time at which they were due.
+func stamped(pairs []*pair, rate float64) loader {
+	return func(ctx context.Context) {
+		message, begun := make([]byte, latencyText), time.Now()
+		for i := 0; ctx.Err() == nil; i++ {
+			due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+			if wait := time.Until(due); wait > 0 {
+				time.Sleep(wait)
+			}
+			stamp(message, due)
+			if pairs[i%len(pairs)].from.send(message) != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package measure_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// usage is what a process has used since its start.
+type usage struct {
+	cpu           time.Duration // user and system, all threads
+	reads, writes uint64        // system calls, of sockets and files alike
+	at            time.Time
+}
+
+// look reads the CPU clock of a process (clock_getcpuclockid(3)): the same time as utime and stime in /proc/PID/stat, without rounding to
+// hundredths of a second.
+func look(tb testing.TB, pid int) usage {
+	tb.Helper()
+	var t unix.Timespec
+	const scheduled = 2 // CPUCLOCK_SCHED of the kernel
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &t); err != nil {
+		tb.Fatal(err)
+	}
+	u := usage{cpu: time.Duration(t.Nano()), at: time.Now()}
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return u // where the kernel does not count them
+	}
+	for line := range strings.Lines(string(content)) {
+		_, _ = fmt.Sscanf(line, "syscr: %d", &u.reads)
+		_, _ = fmt.Sscanf(line, "syscw: %d", &u.writes)
+	}
+	return u
+}
+
+// resident is the memory of a process that is in RAM, in bytes.
+func resident(tb testing.TB, pid int) int64 {
+	tb.Helper()
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(content), &size, &pages); err != nil {
+		tb.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
