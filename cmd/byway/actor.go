@@ -42,7 +42,7 @@ func (a *actor) arrive(ctx context.Context) error {
 		return err
 	}
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
-	f, err := s.subscribe(listening)
+	f, err := s.subscribe(listening, nil)
 	if err != nil {
 		stop()
 		return errors.Join(err, s.Close())

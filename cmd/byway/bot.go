@@ -107,29 +107,33 @@ type botEvents struct {
 
 // listen prints ready and starts printing events, until work ends.
 func (b *bot) listen(work context.Context) (*botEvents, error) {
-	f, err := b.s.subscribe(work)
-	if err != nil {
-		return nil, err
-	}
 	ready, err := b.s.ready(work)
-	if err == nil {
-		err = b.p.lines.event(ready)
-	}
 	if err != nil {
-		f.Close()
 		return nil, err
+	}
+	shown, err := b.s.show(context.WithoutCancel(work), &ready)
+	if err != nil {
+		return nil, err
+	}
+	f, err := b.s.subscribe(work, shown)
+	if err != nil {
+		return nil, errors.Join(err, shown.Close())
+	}
+	if err := b.p.lines.event(ready); err != nil {
+		f.Close()
+		return nil, errors.Join(err, shown.Close())
 	}
 	alive, over := context.WithCancel(context.Background())
 	e := &botEvents{alive: alive, ended: make(chan error, 1)}
 	go func() {
 		defer over()
-		e.ended <- b.print(work, f)
+		e.ended <- b.print(work, shown, f)
 	}()
 	return e, nil
 }
 
-func (b *bot) print(work context.Context, f *feed) error {
-	return showEvents(work, b.s, f, b.outgoing, func(e *peer.Event, _ bool) error { return b.p.lines.event(*e) })
+func (b *bot) print(work context.Context, shown *shower, f *feed) error {
+	return showEvents(work, shown, f, b.outgoing, func(e *peer.Event, _ bool) error { return b.p.lines.event(*e) })
 }
 
 // read carries out commands until the end of input, quit, the end of ctx, or the end of the event stream. Its goroutine ends with standard

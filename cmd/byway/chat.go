@@ -48,25 +48,29 @@ func (c *chat) run(ctx context.Context) (err error) {
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	f, err := c.s.subscribe(work)
+	shown, err := c.s.show(context.WithoutCancel(work), &ready)
 	if err != nil {
 		return err
+	}
+	f, err := c.s.subscribe(work, shown)
+	if err != nil {
+		return errors.Join(err, shown.Close())
 	}
 	c.console, err = c.p.newConsole("> ")
 	if err != nil {
 		f.Close()
-		return err
+		return errors.Join(err, shown.Close())
 	}
 	defer func() { err = errors.Join(err, c.console.Close()) }()
 	if err := c.say("%s", greeting(&ready)); err != nil {
 		f.Close()
-		return err
+		return errors.Join(err, shown.Close())
 	}
 	ended := make(chan error, 1)
 	over, finish := context.WithCancel(work)
 	go func() {
 		defer finish()
-		ended <- c.print(work, f)
+		ended <- c.print(work, shown, f)
 	}()
 	why := c.read(ctx, work, over)
 	if why == nil {
@@ -147,10 +151,10 @@ func (c *chat) linger(ctx, over context.Context) {
 }
 
 // print shows events as they come.
-func (c *chat) print(work context.Context, f *feed) error {
-	return showEvents(work, c.s, f, c.outgoing, func(e *peer.Event, ours bool) error {
+func (c *chat) print(work context.Context, shown *shower, f *feed) error {
+	return showEvents(work, shown, f, c.outgoing, func(e *peer.Event, ours bool) error {
 		if line := c.eventLine(e, ours); line != "" {
-			if err := c.say("%s", line); err != nil {
+			if err := c.console.Message(line+"\n", markOf(e)); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/term"
+
+	"github.com/byway-chat/byway/cmd/internal/ledger"
 )
 
 // maxChatLine is the longest line in bytes that the chat takes.
@@ -21,6 +23,8 @@ type console interface {
 	ReadLine() (string, error)
 	// Print writes whole lines; a line that is being typed is not torn.
 	Print(text string) error
+	// Message is Print of a message, which is remembered as printed.
+	Message(text string, m ledger.Mark) error
 	// Close gives the terminal back.
 	Close() error
 }
@@ -29,23 +33,24 @@ type console interface {
 func (p *program) newConsole(prompt string) (console, error) {
 	in, ok := p.stdin.(*os.File)
 	if !ok || !isTerminal(p.stdin) || !isTerminal(p.stdout) || p.getenv("TERM") == "dumb" || p.getenv("TERM") == "" {
-		return newPipe(p.stdin, p.write), nil
+		return newPipe(p.stdin, p.write, p.message), nil
 	}
-	return newEditor(in, p.stdout, p.encode, prompt)
+	return newEditor(in, p.stdout, p, prompt)
 }
 
 // pipe is a console of plain lines. Its reading goroutine ends with the input.
 type pipe struct {
-	input chan inputLine
-	stop  chan struct{}
-	write func(string) error
+	input   chan inputLine
+	stop    chan struct{}
+	write   func(string) error
+	message func(string, ledger.Mark) error
 
 	mu     sync.Mutex // guards writing
 	closed sync.Once
 }
 
-func newPipe(r io.Reader, write func(string) error) *pipe {
-	c := &pipe{input: make(chan inputLine), stop: make(chan struct{}), write: write}
+func newPipe(r io.Reader, write func(string) error, message func(string, ledger.Mark) error) *pipe {
+	c := &pipe{input: make(chan inputLine), stop: make(chan struct{}), write: write, message: message}
 	go readLines(r, maxChatLine, c.input, c.stop)
 	return c
 }
@@ -73,6 +78,12 @@ func (c *pipe) Print(text string) error {
 	return c.write(text)
 }
 
+func (c *pipe) Message(text string, m ledger.Mark) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.message(text, m)
+}
+
 func (c *pipe) Close() error {
 	c.closed.Do(func() { close(c.stop) })
 	return nil
@@ -84,19 +95,19 @@ type editor struct {
 	fd     int
 	state  *term.State
 	keys   *keys
-	encode func(string) string
+	p      *program
 	closed sync.Once
 	err    error
 }
 
-func newEditor(in *os.File, out io.Writer, encode func(string) string, prompt string) (*editor, error) {
+func newEditor(in *os.File, out io.Writer, p *program, prompt string) (*editor, error) {
 	fd := int(in.Fd())
 	state, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the terminal: %w", err)
 	}
 	k := &keys{r: in, w: out}
-	e := &editor{term: term.NewTerminal(k, prompt), fd: fd, state: state, keys: k, encode: encode}
+	e := &editor{term: term.NewTerminal(k, prompt), fd: fd, state: state, keys: k, p: p}
 	e.resize()
 	e.term.SetBracketedPasteMode(true)
 	return e, nil
@@ -124,8 +135,19 @@ func (e *editor) ReadLine() (string, error) {
 }
 
 func (e *editor) Print(text string) error {
-	if _, err := io.WriteString(e.term, e.encode(text)); err != nil {
+	if _, err := io.WriteString(e.term, e.p.encode(text)); err != nil {
 		return fmt.Errorf("writing to the terminal: %w", err)
+	}
+	return nil
+}
+
+// Message remembers the message after the terminal has it: the editor redraws the line that is being typed around it, in several writes.
+func (e *editor) Message(text string, m ledger.Mark) error {
+	if err := e.Print(text); err != nil {
+		return err
+	}
+	if e.p.book != nil && m.Order > 0 {
+		e.p.book.Printed(m)
 	}
 	return nil
 }

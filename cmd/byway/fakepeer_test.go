@@ -28,7 +28,7 @@ type fakePeer struct {
 	fate   peer.State
 	block  chan struct{} // pings wait for it, when set
 	sent   []string
-	shown  []string
+	shown  string // the last message that was marked
 	states map[string]peer.Receipt
 	events chan peer.Event
 }
@@ -114,11 +114,16 @@ func (f *fakePeer) receipt(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fakePeer) markShown(w http.ResponseWriter, r *http.Request) {
-	var in struct{ IDs []string }
+	var in struct {
+		Upto struct {
+			Order int64
+			ID    string
+		}
+	}
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.shown = append(f.shown, in.IDs...)
+	f.shown = in.Upto.ID
 	w.WriteHeader(http.StatusNoContent)
 }
 

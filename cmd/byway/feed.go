@@ -15,7 +15,8 @@ const maxRecent = 8192
 // feed is the event stream of a session. It begins with the messages that no face has shown, and goes on when the process that
 // owned the peer leaves.
 type feed struct {
-	s *session
+	s     *session
+	shown *shower // nil: nothing of it is printed
 
 	// owned by whoever ranges over Events
 	client *api.Client
@@ -24,9 +25,9 @@ type feed struct {
 	recent *recent
 }
 
-// subscribe opens the feed: what happens after it has returned is in it.
-func (s *session) subscribe(ctx context.Context) (*feed, error) {
-	f := &feed{s: s, recent: newRecent(maxRecent)}
+// subscribe opens the feed: what happens after it has returned is in it. shown knows what was printed before; nil where nothing is.
+func (s *session) subscribe(ctx context.Context, shown *shower) (*feed, error) {
+	f := &feed{s: s, shown: shown, recent: newRecent(maxRecent)}
 	if err := f.resume(ctx); err != nil {
 		return nil, err
 	}
@@ -40,7 +41,11 @@ func (f *feed) resume(ctx context.Context) error {
 		if client != f.client {
 			f.last = 0
 		}
-		sub, err := client.Subscribe(ctx, peer.EventOptions{After: f.last, Unshown: f.last == 0})
+		var sub *api.Subscription
+		err := f.settle(ctx, client)
+		if err == nil {
+			sub, err = client.Subscribe(ctx, peer.EventOptions{After: f.last, Unshown: f.last == 0})
+		}
 		if err == nil {
 			f.client, f.sub = client, sub
 			return nil
@@ -52,6 +57,14 @@ func (f *feed) resume(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// settle tells client what was printed, so that it is not among what nobody has shown.
+func (f *feed) settle(ctx context.Context, client *api.Client) error {
+	if f.shown == nil {
+		return nil
+	}
+	return f.shown.settle(ctx, client)
 }
 
 // Close ends the feed, where Events has not been ranged.

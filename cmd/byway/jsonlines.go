@@ -9,6 +9,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/byway-chat/byway/cmd/internal/ledger"
 	"github.com/byway-chat/byway/peer"
 )
 
@@ -16,8 +17,16 @@ import (
 type lines struct {
 	w io.Writer // immutable
 
-	mu  sync.Mutex // guards the following, and the order of writing
-	seq uint64
+	mu   sync.Mutex // guards the following, and the order of writing
+	seq  uint64
+	book *ledger.Ledger // messages are printed through it; nil: they are written
+}
+
+// through lets messages be printed through a ledger from now on, or written, for nil.
+func (l *lines) through(book *ledger.Ledger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book = book
 }
 
 // event writes e with the next number.
@@ -26,6 +35,13 @@ func (l *lines) event(e peer.Event) error {
 	defer l.mu.Unlock()
 	l.seq++
 	e.V, e.Seq = 1, l.seq
+	if m := markOf(&e); l.book != nil && m.Order > 0 {
+		line, err := encodeLine(e)
+		if err != nil {
+			return err
+		}
+		return l.book.Print(line, m)
+	}
 	return l.writeLocked(e)
 }
 

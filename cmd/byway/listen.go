@@ -61,22 +61,24 @@ func (l *listening) run(ctx context.Context) (err error) {
 
 // print returns how many messages it has printed; its error is nil only when they are enough.
 func (l *listening) print(ctx context.Context, s *session) (n int, err error) {
-	f, err := s.subscribe(ctx)
+	ready, err := s.ready(ctx)
 	if err != nil {
 		return 0, err
 	}
-	shown := newShower(context.WithoutCancel(ctx), s)
+	shown, err := s.show(context.WithoutCancel(ctx), &ready)
+	if err != nil {
+		return 0, err
+	}
 	defer func() {
 		if failed := shown.Close(); err == nil {
 			err = failed
 		}
 	}()
+	f, err := s.subscribe(ctx, shown)
+	if err != nil {
+		return 0, err
+	}
 	if l.p.flags.json {
-		ready, err := s.ready(ctx)
-		if err != nil {
-			f.Close()
-			return 0, err
-		}
 		if err := l.p.lines.event(ready); err != nil {
 			f.Close()
 			return 0, err
@@ -92,7 +94,7 @@ func (l *listening) print(ctx context.Context, s *session) (n int, err error) {
 		if e.Type != peer.EventMessage {
 			continue
 		}
-		shown.printed(e.ID)
+		shown.printed(&e)
 		if n++; n == l.count {
 			return n, nil
 		}
@@ -109,5 +111,5 @@ func (l *listening) one(e *peer.Event) error {
 	if e.Type != peer.EventMessage {
 		return nil
 	}
-	return l.p.say("%s", messageLine(e))
+	return l.p.message(messageLine(e)+"\n", markOf(e))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/byway-chat/byway/cmd/internal/ledger"
 	"github.com/byway-chat/byway/peer"
 )
 
@@ -21,6 +22,7 @@ type program struct {
 	// owned by Run
 	flags flags
 	lines *lines                  // standard output with --json
+	book  *ledger.Ledger          // remembers the messages printed; nil while no face is open
 	leave context.CancelCauseFunc // ends the command as a signal would
 }
 

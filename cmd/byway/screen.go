@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/byway-chat/byway/cmd/internal/ledger"
 	"github.com/byway-chat/byway/cmd/internal/terminal"
 	"github.com/byway-chat/byway/peer"
 )
@@ -35,6 +36,14 @@ func (p *program) complain(err error) {
 // say writes one line for people to standard output.
 func (p *program) say(format string, args ...any) error {
 	return p.write(fmt.Sprintf(format, args...) + "\n")
+}
+
+// message prints a message so that it is remembered.
+func (p *program) message(text string, m ledger.Mark) error {
+	if p.book == nil || m.Order == 0 {
+		return p.write(text)
+	}
+	return p.book.Print([]byte(p.encode(text)), m)
 }
 
 func (p *program) write(text string) error {
