@@ -14,9 +14,13 @@ func endToEndStudies() []study {
 	for _, way := range []peer.Way{peer.WayRelay, peer.WayLAN} {
 		for _, size := range []int{64, 1024} {
 			for _, pairs := range []int{1, 10, 100} {
-				all = append(all, study{fmt.Sprintf("way=%s/size=%d/pairs=%d", way, size, pairs), func(tb testing.TB, s scale) figures {
-					return endToEnd(tb, s, way, size, s.pick(pairs, pairs, min(pairs, 2)))
-				}})
+				all = append(all, study{
+					name: fmt.Sprintf("way=%s/size=%d/pairs=%d", way, size, pairs),
+					body: func(tb testing.TB, s scale) figures {
+						return endToEnd(tb, s, way, size, s.pick(pairs, pairs, min(pairs, 2)))
+					},
+					more: pairs != 10 || size != 64,
+				})
 			}
 		}
 	}

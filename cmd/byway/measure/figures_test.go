@@ -63,6 +63,19 @@ func (f *figures) add(unit string, value float64) { *f = append(*f, figure{unit,
 type study struct {
 	name string // after that of the benchmark; key=value parts where there are several
 	body func(testing.TB, scale) figures
+	more bool // differs from the one before only in numbers: the test that keeps studies alive leaves it out
+}
+
+// measure runs the study and adds which share of all processors other programs had meanwhile: figures with a large one are of no use
+// but for their ratios.
+func (s study) measure(tb testing.TB, size scale) figures {
+	tb.Helper()
+	begun, machine, own := time.Now(), machineBusy(), ownBusy(tb)
+	out := s.body(tb, size)
+	others := (machineBusy() - machine) - (ownBusy(tb) - own)
+	all := time.Since(begun) * time.Duration(runtime.NumCPU())
+	out.add("others-%", 100*max(0, others.Seconds())/all.Seconds())
+	return out
 }
 
 // run makes sub-benchmarks of studies. One run of a study is one measurement, whatever -benchtime says: how long it takes is its own
@@ -72,7 +85,7 @@ func run(b *testing.B, studies []study) {
 		var last figures
 		b.Run(s.name, func(b *testing.B) {
 			if b.N == 1 {
-				last = s.body(b, fullScale())
+				last = s.measure(b, fullScale())
 				taken.add(b.Name(), last)
 			}
 			b.ReportMetric(0, "ns/op") // leaves it out: it would be the time of the whole study

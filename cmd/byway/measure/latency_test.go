@@ -15,8 +15,8 @@ import (
 // latencyStudies measure the time from Send to the event at the recipient, and beside it what the hub and the disk take of the same kind.
 func latencyStudies() []study {
 	return []study{
-		{"load=one", oneInFlight},
-		{"load=half", halfLoad},
+		{name: "load=one", body: oneInFlight},
+		{name: "load=half", body: halfLoad},
 	}
 }
 

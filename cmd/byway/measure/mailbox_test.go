@@ -12,7 +12,7 @@ import (
 
 // mailboxStudies measure the way into the mailbox of users who are away, and out again.
 func mailboxStudies() []study {
-	return []study{{"size=64", mailbox}}
+	return []study{{name: "size=64", body: mailbox}}
 }
 
 func BenchmarkMailbox(b *testing.B) { run(b, mailboxStudies()) }

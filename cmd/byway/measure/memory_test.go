@@ -14,7 +14,7 @@ import (
 )
 
 // memoryStudies measure what a connected, silent peer costs the rendezvous in resident memory, and the hub.
-func memoryStudies() []study { return []study{{"idle", idleMemory}} }
+func memoryStudies() []study { return []study{{name: "idle", body: idleMemory}} }
 
 func BenchmarkMemory(b *testing.B) { run(b, memoryStudies()) }
 

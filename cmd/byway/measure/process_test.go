@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -33,6 +34,12 @@ type process struct {
 	began  time.Time    // when it was started
 }
 
+// started is every process of this run, for ownBusy.
+var started struct {
+	mu  sync.Mutex
+	all []*process // guarded by mu
+}
+
 // start runs a program until the test ends at the latest. It ends at the end of its standard input or at SIGTERM.
 func start(tb testing.TB, env []string, name string, args ...string) *process {
 	tb.Helper()
@@ -52,6 +59,9 @@ func start(tb testing.TB, env []string, name string, args ...string) *process {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { p.stop(tb) })
+	started.mu.Lock()
+	started.all = append(started.all, p)
+	started.mu.Unlock()
 	return p
 }
 

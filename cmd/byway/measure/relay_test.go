@@ -8,8 +8,9 @@ import (
 // relayStudies measure the processor time that the rendezvous and the hub need for one live message between two connected clients.
 func relayStudies() []study {
 	return []study{
-		{"load=separate", func(tb testing.TB, s scale) figures { return relayed(tb, s, false) }},
-		{"load=crowded", func(tb testing.TB, s scale) figures { return relayed(tb, s, true) }},
+		{name: "load=separate", body: func(tb testing.TB, s scale) figures { return relayed(tb, s, 0) }},
+		{name: "load=alone", body: func(tb testing.TB, s scale) figures { return relayed(tb, s, 1) }, more: true},
+		{name: "load=crowded", body: func(tb testing.TB, s scale) figures { return relayed(tb, s, relayInFlight) }},
 	}
 }
 
@@ -23,20 +24,21 @@ const (
 	relayText     = 64     // bytes
 )
 
-// relayed lets hub and rendezvous take turns at the same load. The hub carries the text itself, the rendezvous the sealed envelope of such a text.
-func relayed(tb testing.TB, s scale, inCrowds bool) figures {
+// relayed lets hub and rendezvous take turns at the same load. The hub carries the text itself, the rendezvous the sealed envelope of such a
+// text. Each pair has so many messages in flight; with 0 they come at the separate rate, which leaves the processors idle between them.
+func relayed(tb testing.TB, s scale, inFlight int) figures {
 	n := s.pick(relayPairs, relayPairs, 1)
 	hub, node := startHub(tb), serve(tb, 2*n, 0)
-	yard, ours := hubPairs(tb, hub, n, inCrowds), rendezvousPairs(tb, node, n)
+	yard, ours := hubPairs(tb, hub, n, inFlight > 1), rendezvousPairs(tb, node, n)
 	text, envelope := make([]byte, relayText), sealed(tb, relayText)
 	for _, p := range append(append([]*pair(nil), yard...), ours...) {
-		p.open(relayInFlight, false)
+		p.open(max(inFlight, 1), false)
 	}
 	load := func(pairs []*pair, message []byte) loader {
-		if inCrowds {
-			return crowded(pairs, message)
+		if inFlight == 0 {
+			return separate(pairs, separateRate, message)
 		}
-		return separate(pairs, separateRate, message)
+		return crowded(pairs, message)
 	}
 	var yardSpent, ourSpent spent
 	for range s.rounds {

@@ -15,7 +15,7 @@ import (
 
 // signInStudies measure how many connections a second sign in, from the first packet to the answer, with the clients on the same machine.
 func signInStudies() []study {
-	return []study{{"with=key", signInByKey}, {"with=password", signInByPassword}}
+	return []study{{name: "with=key", body: signInByKey}, {name: "with=password", body: signInByPassword}}
 }
 
 func BenchmarkSignIn(b *testing.B) { run(b, signInStudies()) }

@@ -8,7 +8,7 @@ import (
 )
 
 // startStudies measure the time from the start of a program until it can be used.
-func startStudies() []study { return []study{{"ready", startToReady}} }
+func startStudies() []study { return []study{{name: "ready", body: startToReady}} }
 
 func BenchmarkStart(b *testing.B) { run(b, startStudies()) }
 

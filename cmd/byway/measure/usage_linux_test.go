@@ -51,3 +51,30 @@ func resident(tb testing.TB, pid int) int64 {
 	}
 	return pages * int64(os.Getpagesize())
 }
+
+// machineBusy is the processor time that all processes of the machine have used since it started.
+func machineBusy() time.Duration {
+	content, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	var user, nice, system uint64 // in hundredths of a second (USER_HZ)
+	_, _ = fmt.Sscanf(string(content), "cpu %d %d %d", &user, &nice, &system)
+	return time.Duration(user+nice+system) * 10 * time.Millisecond
+}
+
+// ownBusy is the processor time that this process and those that it has started have used.
+func ownBusy(tb testing.TB) time.Duration {
+	tb.Helper()
+	sum := look(tb, os.Getpid()).cpu
+	started.mu.Lock()
+	defer started.mu.Unlock()
+	for _, p := range started.all {
+		if p.cmd.ProcessState != nil {
+			sum += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+		} else {
+			sum += look(tb, p.pid()).cpu
+		}
+	}
+	return sum
+}
