@@ -149,6 +149,23 @@ var writingSystems = map[string]scriptSet{
 const prolongedSound = 'ー'
 
 func checkScripts(name string) error {
+	if isASCII(name) {
+		return nil // its letters are Latin, its digits of one set: most names, and each message begins with one
+	}
+	return compareScripts(name)
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// compareScripts looks at each character.
+func compareScripts(name string) error {
 	var common scriptSet
 	var first rune // the first letter, for the message
 	var zero rune  // the digit zero of the set in use; 0 before the first digit

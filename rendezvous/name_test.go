@@ -188,3 +188,16 @@ func FuzzParseUsername(f *testing.F) {
 		}
 	})
 }
+
+// TestPlainNamesNeedNoComparison wants the short way for plain letters to say what the long one says.
+func TestPlainNamesNeedNoComparison(t *testing.T) {
+	for r := rune(1); r < utf8.RuneSelf; r++ {
+		name := "a" + string(r) + "1"
+		if checkCharacters(name) != nil {
+			continue // it never comes so far
+		}
+		if err := compareScripts(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
