@@ -16,6 +16,10 @@ type Operator struct {
 	Data  string   // directory
 	Addrs []string // with /p2p/
 	Netns string
+
+	t     testing.TB
+	ready string   // file
+	args  []string // of serve
 }
 
 // Loopback is what a rendezvous listens on that says nothing to anybody else.
@@ -25,13 +29,22 @@ var Loopback = []string{"--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"}
 func Serve(t testing.TB, netns string, args ...string) *Operator {
 	t.Helper()
 	dir := t.TempDir()
-	o := &Operator{Data: filepath.Join(dir, "data"), Netns: netns}
-	ready := filepath.Join(dir, "ready")
-	all := append([]string{"rendezvous", "serve", "--data", o.Data, "--ready-file", ready, "--log-level", "debug"}, args...)
-	o.Process = Start(t, Launch{Name: "rendezvous", Netns: netns, Args: all})
+	o := &Operator{Data: filepath.Join(dir, "data"), Netns: netns, t: t, ready: filepath.Join(dir, "ready")}
+	o.args = append([]string{"rendezvous", "serve", "--data", o.Data, "--ready-file", o.ready, "--log-level", "debug"}, args...)
+	o.Again()
+	return o
+}
+
+// Again starts it once more, after it has ended, with the same arguments; under is a program to run it. It returns when it is ready, on the
+// same addresses where the arguments name them.
+func (o *Operator) Again(under ...string) {
+	o.t.Helper()
+	_ = os.Remove(o.ready) // the first time there is none
+	o.Process = Start(o.t, Launch{Name: "rendezvous", Netns: o.Netns, Under: under, Args: o.args})
 	var told struct {
 		Addrs []string `json:"addrs"`
 	}
+	t, ready := o.t, o.ready
 	Eventually(t, "the rendezvous is ready", func() bool {
 		select {
 		case <-o.Ended:
@@ -45,7 +58,6 @@ func Serve(t testing.TB, netns string, args ...string) *Operator {
 	if len(o.Addrs) == 0 {
 		t.Fatal("the rendezvous has no address")
 	}
-	return o
 }
 
 // ListedUser is one line of `rendezvous users --json`.
@@ -199,6 +211,8 @@ type Event struct {
 	Code        string   `json:"code"`
 	Message     string   `json:"message"`
 	Hint        string   `json:"hint"`
+	First       uint64   `json:"first"`
+	Last        uint64   `json:"last"`
 	Rendezvous  struct {
 		Connected bool `json:"connected"`
 	} `json:"rendezvous"`

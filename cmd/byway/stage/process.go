@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,6 +53,7 @@ type Process struct {
 type Launch struct {
 	Name  string
 	Netns string   // network namespace; empty: ours
+	Under []string // a program that runs it, and its arguments: strace
 	Args  []string // the program, one of ours, and its arguments
 	Env   []string // added to a small environment of its own
 	UID   uint32   // the user to run as, where it is not ours
@@ -60,6 +62,7 @@ type Launch struct {
 // Command is the program with an environment that holds nothing of ours.
 func (l Launch) Command(ctx context.Context) *exec.Cmd {
 	args := append([]string{filepath.Join(Binaries, l.Args[0])}, l.Args[1:]...)
+	args = append(slices.Clone(l.Under), args...)
 	if l.Netns != "" {
 		args = append([]string{"ip", "netns", "exec", l.Netns}, args...)
 	}
@@ -169,10 +172,21 @@ func (p *Process) Next(n int, deadline <-chan time.Time) (string, bool) {
 // Write types one line.
 func (p *Process) Write(line string) {
 	p.T.Helper()
-	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
-		p.T.Fatalf("%s: standard input: %v", p.Name, err)
+	if err := p.TryWrite(line); err != nil {
+		p.T.Fatal(err)
 	}
 }
+
+// TryWrite is Write to a program that may have ended.
+func (p *Process) TryWrite(line string) error {
+	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
+		return fmt.Errorf("%s: standard input: %w", p.Name, err)
+	}
+	return nil
+}
+
+// EndInput closes its standard input.
+func (p *Process) EndInput() { _ = p.stdin.Close() } // an error says that it has ended
 
 // Kill ends it as kill -9 does.
 func (p *Process) Kill() {

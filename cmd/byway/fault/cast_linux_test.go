@@ -1,0 +1,303 @@
+package fault
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
+)
+
+// patience is how long anything that must happen may take. Only a failure takes so long.
+const patience = stage.Patience
+
+// names are the people of every scenario.
+var names = []string{"alice", "bob", "carol"}
+
+// template is a rendezvous and homes that are registered there and have done nothing yet: registering costs seconds, copying does not.
+var template = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "template-")
+	return dir, err
+})
+
+var registered sync.Once
+
+// registeredHomes returns the directory of the template: data of the rendezvous, and a home and password of everybody.
+func registeredHomes(t testing.TB) string {
+	t.Helper()
+	dir, err := template()
+	if err != nil {
+		t.Fatal(err)
+	}
+	registered.Do(func() {
+		data := filepath.Join(dir, "rendezvous")
+		o := stage.Serve(t, "", append(stage.Loopback, "--data", data)...)
+		o.Data = data
+		var all sync.WaitGroup
+		for _, name := range names {
+			p := stage.NewPerson(t, name, o)
+			p.Home = filepath.Join(dir, name)
+			all.Go(func() { p.Must(0, "register", "--user", name, "--no-passphrase") })
+		}
+		all.Wait()
+		if code := o.Stop(); code != 0 {
+			t.Fatalf("the rendezvous of the template: exit code %d\n%s", code, o.Stderr())
+		}
+	})
+	return dir
+}
+
+// nextPort numbers the rendezvous of this sandbox, which has a loopback of its own.
+var nextPort atomic.Int32
+
+// cast is the rendezvous and the people of one scenario, and their ledger.
+type cast struct {
+	t      testing.TB
+	ledger *ledger
+	o      *stage.Operator
+	port   int
+	people []*voice
+}
+
+// voice is a person whose program is started again and again. Their screen is the ledger.
+type voice struct {
+	*stage.Person
+	ledger *ledger
+
+	t testing.TB
+
+	// owned by the scenario's goroutine
+	stream *stage.Stream // the program that runs, or ran last; nil before the first
+	over   chan struct{} // closed when all that stream printed is in the ledger
+
+	typewriter atomic.Pointer[stage.Stream] // stream, for whoever types
+}
+
+// setting says where the parts of a cast live. The zero value is loopback and memory.
+type setting struct {
+	people  int                              // how many; 0: everybody
+	dir     func(name string) string         // where a home, or the data of "rendezvous", is put; nil: somewhere
+	netns   func(name string) (netns string) // where a program runs; nil: here
+	address string                           // that the rendezvous listens on; empty: 127.0.0.1
+	flags   []string                         // of every person's commands
+	serve   []string                         // further flags of the rendezvous
+}
+
+// newCast copies the template and starts nothing but the rendezvous.
+func newCast(t testing.TB, s setting) *cast {
+	t.Helper()
+	from := registeredHomes(t)
+	if s.dir == nil {
+		dir := t.TempDir()
+		s.dir = func(string) string { return dir }
+	}
+	if s.netns == nil {
+		s.netns = func(string) string { return "" }
+	}
+	if s.address == "" {
+		s.address = "127.0.0.1"
+	}
+	c := &cast{t: t, ledger: newLedger(), port: 21000 + int(nextPort.Add(1))}
+	place := func(name string) string {
+		to := filepath.Join(s.dir(name), name)
+		copyTree(t, filepath.Join(from, name), to)
+		return to
+	}
+	data := place("rendezvous")
+	args := append([]string{"--no-mdns", "--data", data, "--listen", fmt.Sprintf("/ip4/%s/tcp/%d", s.address, c.port)}, s.serve...)
+	c.o = stage.Serve(t, s.netns("rendezvous"), args...)
+	c.o.Data = data
+	people := names
+	if s.people > 0 {
+		people = names[:s.people]
+	}
+	for _, name := range people {
+		v := &voice{Person: stage.NewPerson(t, name, c.o, s.flags...), ledger: c.ledger, t: t}
+		v.Home, v.Netns = place(name), s.netns(name)
+		c.people = append(c.people, v)
+	}
+	return c
+}
+
+// copyTree copies a directory as it is.
+func copyTree(t testing.TB, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+}
+
+// person returns one of them by name.
+func (c *cast) person(name string) *voice {
+	for _, v := range c.people {
+		if v.User == name {
+			return v
+		}
+	}
+	c.t.Helper()
+	c.t.Fatalf("nobody is called %s", name)
+	return nil
+}
+
+// everybody starts all bots.
+func (c *cast) everybody() {
+	c.t.Helper()
+	for _, v := range c.people {
+		v.launch()
+	}
+	for _, v := range c.people {
+		v.ready()
+	}
+}
+
+// screens numbers all processes that print.
+var screens atomic.Uint64
+
+// launch starts the bot. Everything that it prints goes to the ledger.
+func (v *voice) launch(args ...string) {
+	v.t.Helper()
+	v.stream = v.Open("bot", args...)
+	v.over = make(chan struct{})
+	v.typewriter.Store(v.stream)
+	go v.listen(v.stream, v.over, screens.Add(1))
+}
+
+func (v *voice) listen(s *stage.Stream, over chan<- struct{}, screen uint64) {
+	defer close(over)
+	for n := 0; ; n++ {
+		line, ok := s.Next(n, nil)
+		if !ok {
+			return
+		}
+		var e stage.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			v.t.Errorf("%s: not JSON: %s", v.User, line)
+			continue
+		}
+		v.ledger.note(v.User, screen, &e)
+	}
+}
+
+// ready waits until the bot is, and fails the test where it ends instead: a home that cannot be used again is lost.
+func (v *voice) ready() {
+	v.t.Helper()
+	v.stream.Await("ready", func(e stage.Event) bool { return e.Type == "ready" })
+}
+
+// start is launch and ready.
+func (v *voice) start(args ...string) {
+	v.t.Helper()
+	v.launch(args...)
+	v.ready()
+}
+
+// kill ends the program as kill -9 does, and returns when the ledger has all that it has said.
+func (v *voice) kill() {
+	v.stream.Kill()
+	<-v.over
+}
+
+// stop asks the program to leave and returns its exit code.
+func (v *voice) stop() int {
+	v.t.Helper()
+	code := v.stream.Stop()
+	<-v.over
+	return code
+}
+
+// say types one message and returns it, whether or not anything still reads it.
+func (v *voice) say(to, padding string) *letter {
+	w := v.ledger.write(v.User, to, padding)
+	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body})
+	if to := v.typewriter.Load(); err == nil && to != nil {
+		_ = to.TryWrite(string(line)) // to a program that was killed: then it is not accepted
+	}
+	return w
+}
+
+// chatter has everybody write count messages to everybody else, in a goroutine each, and returns at once; wait for it before the test ends.
+func (c *cast) chatter(count int) (wait func()) {
+	var all sync.WaitGroup
+	for _, v := range c.people {
+		all.Go(func() {
+			for range count {
+				for _, to := range c.people {
+					if to != v {
+						v.say(to.User, "")
+					}
+				}
+			}
+		})
+	}
+	return all.Wait
+}
+
+// pid is the process of a program that a command may stand before.
+func pid(p *stage.Process) int { return p.Cmd.Process.Pid }
+
+// leave kills everything, for what comes next with the same homes.
+func (c *cast) leave() {
+	for _, v := range c.people {
+		if v.stream != nil {
+			v.kill()
+		}
+	}
+	c.o.Kill()
+}
+
+// audit settles the ledger, compares all histories with it, and returns the tally. The programs must run.
+func (c *cast) audit() tally {
+	c.t.Helper()
+	c.ledger.settle(patience)
+	for i, v := range c.people {
+		for _, w := range c.people[i+1:] {
+			c.ledger.audit(c.t, v.Person, w.User)
+			c.ledger.audit(c.t, w.Person, v.User)
+		}
+	}
+	return c.ledger.numbers()
+}
+
+// verdict is audit, fails the test for each fault, adds the tally to the summary and logs what the programs said where it failed.
+func (c *cast) verdict(faults string, count int) tally {
+	c.t.Helper()
+	c.audit()
+	sum := c.ledger.check(c.t)
+	summary.add(c.t.Name(), faults, count, sum)
+	if c.t.Failed() {
+		c.logs()
+	}
+	return sum
+}
+
+// logs shows the end of everybody's standard error.
+func (c *cast) logs() {
+	c.t.Helper()
+	tail := func(text string) string {
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		return strings.Join(lines[max(0, len(lines)-30):], "\n")
+	}
+	for _, v := range c.people {
+		if v.stream != nil {
+			c.t.Logf("%s: %s", v.User, tail(v.stream.Stderr()))
+		}
+	}
+	c.t.Logf("rendezvous: %s", tail(c.o.Stderr()))
+}
+
+// within fails the test where f is not true in time, with a word on how long it took.
+func within(t testing.TB, what string, limit time.Duration, began time.Time) {
+	t.Helper()
+	took := time.Since(began)
+	t.Logf("%s: %v", what, took.Round(time.Millisecond))
+	if took > limit {
+		t.Errorf("%s took %v, at most %v are allowed", what, took.Round(time.Millisecond), limit)
+	}
+}

@@ -1,0 +1,70 @@
+package fault
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// TestKill kills a random one of three peers and their rendezvous with -9, 0 to 50 ms after one of them has called a message accepted, stored or
+// delivered, and starts it again, while all of them write to all others.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	casts, kills, messages := 1, 25, 10
+	if long {
+		casts, kills, messages = 10, 100, 18
+	}
+	for i := range casts {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+			if long {
+				t.Parallel()
+			}
+			c := newCast(t, setting{})
+			c.everybody()
+			for range kills {
+				wait := c.chatter(messages)
+				c.killOne(moment(c.ledger))
+				wait()
+				c.breathe()
+			}
+			c.verdict("kill -9", kills)
+		})
+	}
+}
+
+// moment returns 0 to 50 ms after a program has told a state, which a random one of accepted, stored and delivered is.
+func moment(l *ledger) (told string) {
+	want := []string{"accepted", "stored", "delivered"}[rand.IntN(3)]
+	states := make(chan string, 64)
+	defer l.watch(states)()
+	over := time.After(time.Second) // it may not come: what goes directly is never stored
+	for told != want {
+		select {
+		case told = <-states:
+			continue
+		case <-over:
+		}
+		break
+	}
+	<-time.After(rand.N(50 * time.Millisecond))
+	return told
+}
+
+// killOne kills a random program and starts it again.
+func (c *cast) killOne(_ string) {
+	c.t.Helper()
+	if i := rand.IntN(len(c.people) + 1); i < len(c.people) {
+		c.people[i].kill()
+		c.people[i].start()
+		return
+	}
+	c.o.Kill()
+	c.o.Again()
+}
+
+// breathe lets the programs work off most of what they owe, so that no backlog builds up that a later kill could not be seen in.
+func (c *cast) breathe() {
+	const backlog = 500
+	c.ledger.await(patience, func() bool { return c.ledger.sum.accepted-c.ledger.sum.shown < backlog })
+}

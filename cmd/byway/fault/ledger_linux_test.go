@@ -1,0 +1,315 @@
+package fault
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
+)
+
+// letter is one message, from before it is given to a program until the end of the test.
+type letter struct {
+	id       string // also of the command; the body begins with it
+	body     string
+	from, to string
+	count    int // of the letters from this sender to this recipient, from 1
+
+	accepted, stored, delivered bool
+	refused                     string // the code of the error, or the reason of failed
+	shown                       int    // how often a screen of the recipient's has shown it
+	screen                      uint64 // the last one that has
+}
+
+// direction is who wrote to whom.
+type direction struct{ from, to string }
+
+// ledger keeps every letter of a scenario and what the programs have said of it. Anybody may use it.
+type ledger struct {
+	run string // distinguishes the letters of this ledger from all others
+
+	mu       sync.Mutex // guards the following
+	letters  map[string]*letter
+	byNumber map[string]*letter // by the id that the sender's program gave it
+	counts   map[direction]int  // letters written
+	newest   map[direction]int  // the highest count that was shown
+	sum      tally
+	strange  []string // what was never written, came late or is missing, in words; bounded
+	changed  chan struct{}
+	watchers []chan<- string // get each state that is told: accepted, stored, delivered
+}
+
+// tally is a ledger in numbers. The first three count, all others must be 0.
+type tally struct {
+	accepted, delivered, shown int
+
+	lost     int // accepted and neither shown nor in the recipient's history, or not in the sender's own
+	twice    int // more than once on one screen, or in a history
+	again    int // printed by more than one screen of the recipient's
+	inverted int // on a screen for the first time, or in a history, after a later one of the same sender
+	phantom  int // never written, refused, altered, or to somebody else
+	gaps     int // messages that a program called missing
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		run:     fmt.Sprintf("%08x", rand.Uint32()),
+		letters: map[string]*letter{}, byNumber: map[string]*letter{}, counts: map[direction]int{}, newest: map[direction]int{},
+		changed: make(chan struct{}),
+	}
+}
+
+// write makes the next letter. Padding is added to its body.
+func (l *ledger) write(from, to, padding string) *letter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := direction{from, to}
+	l.counts[d]++
+	w := &letter{from: from, to: to, count: l.counts[d]}
+	w.id = fmt.Sprintf("%s.%s.%s.%d", l.run, from, to, w.count)
+	w.body = w.id + " canary" + padding
+	l.letters[w.id] = w
+	return w
+}
+
+// note takes down an event that a program of user's has printed on a screen, which no other process writes to.
+func (l *ledger) note(user string, screen uint64, e *stage.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.tellLocked()
+	switch e.Type {
+	case "state":
+		l.noteStateLocked(e)
+	case "message":
+		l.noteMessageLocked(user, screen, e)
+	case "gap":
+		l.sum.gaps += int(e.Last - e.First + 1)
+		l.rememberLocked("%s misses %d to %d from %s", user, e.First, e.Last, e.From)
+	case "error":
+		// "failed" says that a disk did, which leaves open what it holds when it comes back; every other code says that nothing was accepted.
+		if w := l.letters[e.Re]; w != nil && e.Code != "failed" {
+			w.refused = e.Code
+		}
+	}
+}
+
+func (l *ledger) noteStateLocked(e *stage.Event) {
+	w := l.letters[e.Re]
+	if w == nil {
+		w = l.byNumber[e.ID] // written by a process that was killed
+	}
+	if w == nil {
+		return // it was killed before it had said the number
+	}
+	l.byNumber[e.ID] = w
+	switch e.State {
+	case "accepted":
+		if !w.accepted {
+			w.accepted = true
+			l.sum.accepted++
+		}
+	case "stored":
+		w.stored = true
+	case "delivered":
+		if !w.delivered {
+			w.delivered = true
+			l.sum.delivered++
+		}
+	case "failed":
+		w.refused = e.Reason
+	}
+	for _, to := range l.watchers {
+		select {
+		case to <- e.State:
+		default:
+		}
+	}
+}
+
+func (l *ledger) noteMessageLocked(user string, screen uint64, e *stage.Event) {
+	body := ""
+	if e.Body != nil {
+		body = *e.Body
+	}
+	id, _, _ := strings.Cut(body, " ")
+	w := l.letters[id]
+	if w == nil || w.body != body || w.to != user || w.from != e.From {
+		l.sum.phantom++
+		l.rememberLocked("%s was shown %q from %s, which nobody has written so", user, body, e.From)
+		return
+	}
+	before := w.screen
+	w.screen = screen
+	w.shown++
+	switch {
+	case w.shown == 1:
+	case before == screen:
+		l.sum.twice++
+		l.rememberLocked("%s was shown twice on one screen", w.id)
+		return
+	default:
+		l.sum.again++
+		return
+	}
+	l.sum.shown++
+	d := direction{w.from, w.to}
+	if w.count < l.newest[d] {
+		l.sum.inverted++
+		l.rememberLocked("%s was shown after number %d", w.id, l.newest[d])
+	}
+	l.newest[d] = max(l.newest[d], w.count)
+}
+
+// rememberLocked keeps the first of what a failure should name.
+func (l *ledger) rememberLocked(format string, args ...any) {
+	if len(l.strange) < 20 {
+		l.strange = append(l.strange, fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *ledger) tellLocked() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// watch sends every state that is told to the channel, where it has room, until the function it returns is called.
+func (l *ledger) watch(to chan<- string) (done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watchers = append(l.watchers, to)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.watchers = nil
+	}
+}
+
+// await waits until fits says yes, which is called with the lock held; false when the time is over.
+func (l *ledger) await(patience time.Duration, fits func() bool) bool {
+	over := time.After(patience)
+	for {
+		l.mu.Lock()
+		ok, changed := fits(), l.changed
+		l.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-over:
+			return false
+		}
+	}
+}
+
+// owedLocked is how many letters were accepted, not failed later, and not shown yet.
+func (l *ledger) owedLocked() int {
+	owed := 0
+	for _, w := range l.letters {
+		if w.accepted && w.shown == 0 {
+			owed++
+		}
+	}
+	return owed
+}
+
+// numbers returns the tally as it is now.
+func (l *ledger) numbers() tally {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sum
+}
+
+// settle waits until everything accepted was shown; what is missing then is lost.
+func (l *ledger) settle(patience time.Duration) {
+	// Counting all letters at each event would cost more than the events: the sums first.
+	l.await(patience, func() bool { return l.sum.shown >= l.sum.accepted && l.owedLocked() == 0 })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.letters {
+		if w.accepted && w.shown == 0 {
+			l.sum.lost++
+			l.rememberLocked("%s was accepted (stored %v, delivered %v, refused %q) and never shown", w.id, w.stored, w.delivered, w.refused)
+		}
+		if w.shown > 0 && w.refused != "" && !w.accepted {
+			l.sum.phantom++
+			l.rememberLocked("%s was refused (%s) and shown", w.id, w.refused)
+		}
+	}
+}
+
+// historyEntry is one line of `byway history --json`.
+type historyEntry struct {
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Body  string `json:"body"`
+	State string `json:"state"`
+}
+
+// maxHistory is how many messages a history prints at most.
+const maxHistory = 10_000
+
+// audit compares the histories of the two people with the ledger. All that was accepted must be in both, once and in order, and nothing else.
+func (l *ledger) audit(t testing.TB, of *stage.Person, with string) {
+	t.Helper()
+	out := of.Must(0, "history", with, "--json", "--limit", fmt.Sprint(maxHistory)).Out
+	met := map[string]int{}
+	newest := map[direction]int{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(out) {
+		var h historyEntry
+		if err := json.Unmarshal([]byte(line), &h); err != nil {
+			t.Fatalf("%s: not JSON: %s", of.User, line)
+		}
+		id, _, _ := strings.Cut(h.Body, " ")
+		w := l.letters[id]
+		if w == nil || w.body != h.Body || w.from != h.From || w.refused != "" && !w.accepted {
+			l.sum.phantom++
+			l.rememberLocked("the history of %s has %q from %s", of.User, h.Body, h.From)
+			continue
+		}
+		if met[id]++; met[id] > 1 {
+			l.sum.twice++
+			l.rememberLocked("%s is %d times in the history of %s", id, met[id], of.User)
+			continue
+		}
+		d := direction{w.from, w.to}
+		if w.count < newest[d] {
+			l.sum.inverted++
+			l.rememberLocked("%s stands after number %d in the history of %s", id, newest[d], of.User)
+		}
+		newest[d] = max(newest[d], w.count)
+	}
+	for id, w := range l.letters {
+		here := w.from == of.User && w.to == with || w.from == with && w.to == of.User
+		if here && w.accepted && met[id] == 0 {
+			l.sum.lost++
+			l.rememberLocked("%s was accepted and is not in the history of %s", id, of.User)
+		}
+	}
+}
+
+// check fails the test for each number that must be zero and is not. What was printed again is told apart: see printedAgain.
+func (l *ledger) check(t testing.TB) tally {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.sum
+	if s.lost+s.twice+s.inverted+s.phantom+s.gaps > 0 {
+		t.Errorf("of %d accepted messages: %s\n%s", s.accepted, s, strings.Join(l.strange, "\n"))
+	}
+	return s
+}
+
+// String is the numbers that must be zero, in words.
+func (s tally) String() string {
+	return fmt.Sprintf("lost %d, twice %d, printed again %d, out of order %d, phantom %d, missing %d", s.lost, s.twice, s.again, s.inverted, s.phantom, s.gaps)
+}
+
+// damage is how many faults the tally holds.
+func (s tally) damage() int { return s.lost + s.twice + s.inverted + s.phantom + s.gaps }
