@@ -30,8 +30,13 @@ func ReadFrame(r *bufio.Reader) (*Frame, error) {
 		}
 		return nil, fmt.Errorf("read frame of %d bytes: %w", size, err)
 	}
+	return ParseFrame(buf)
+}
+
+// ParseFrame parses a frame without its length. The result does not alias it.
+func ParseFrame(frame []byte) (*Frame, error) {
 	f := new(Frame)
-	if err := proto.Unmarshal(buf, f); err != nil {
+	if err := proto.Unmarshal(frame, f); err != nil {
 		return nil, fmt.Errorf("parse frame: %w", err)
 	}
 	return f, nil

@@ -57,7 +57,11 @@ func TestReaderReadsWhatWasWritten(t *testing.T) {
 			}
 		}
 		for i, want := range sizes {
-			f, err := r.Next()
+			frame, err := r.Next()
+			if err != nil {
+				t.Fatalf("frame %d: %v", i, err)
+			}
+			f, err := rendezvous.ParseFrame(frame)
 			if err != nil || len(f.GetSubmit().GetEnvelope()) != want {
 				t.Fatalf("frame %d: got %d bytes and %v, want %d", i, len(f.GetSubmit().GetEnvelope()), err, want)
 			}

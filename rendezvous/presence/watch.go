@@ -113,7 +113,9 @@ func (w *Watcher) Next() *rendezvous.Presence {
 		w.started, w.at, w.pieces = true, all.at, all.pieces
 	}
 	p := w.pieces[0]
-	w.pieces = w.pieces[1:]
+	if w.pieces = w.pieces[1:]; len(w.pieces) == 0 {
+		w.pieces = nil // an empty slice would keep the whole snapshot
+	}
 	return p
 }
 

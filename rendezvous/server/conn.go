@@ -115,15 +115,30 @@ func (c *conn) run(ctx context.Context) {
 func (c *conn) read(ctx context.Context) error {
 	r := framing.NewReader(c.stream)
 	for {
-		f, err := r.Next()
+		frame, err := r.Next()
 		if err != nil {
 			return err
 		}
 		c.heard.Store(time.Now().UnixNano())
-		if !c.ending.Load() {
-			c.dispatch(ctx, f)
+		if c.ending.Load() {
+			continue
 		}
+		if token, ok := rendezvous.ParsePing(frame); ok {
+			c.pong(token)
+			continue
+		}
+		f, err := rendezvous.ParseFrame(frame)
+		if err != nil {
+			return err
+		}
+		c.dispatch(ctx, f)
 	}
+}
+
+// pong answers a heartbeat.
+func (c *conn) pong(token uint64) {
+	var frame [16]byte
+	c.sent(c.writer.AddEncoded(rendezvous.AppendPong(frame[:0], token)))
 }
 
 // written ends the stream when its last frame is written, or none can be. After a clean end it gives the peer a moment to read what was said.

@@ -90,7 +90,9 @@ func (r *registry) signIn(c *conn, who *directory.SignedIn, limit int) (replaced
 		return nil, errBusy("the rendezvous is full")
 	}
 	r.byDevice[who.Device] = c
-	c.signed.Store(who)
+	lasting := *who
+	lasting.Entry = nil // is sent once and need not be kept
+	c.signed.Store(&lasting)
 	return replaced, nil
 }
 
