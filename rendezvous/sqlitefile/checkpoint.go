@@ -1,0 +1,296 @@
+package sqlitefile
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+)
+
+// tail follows the log as it grows, proves each frame, and gathers the sums of the pages in it that the file of sums does not know yet.
+type tail struct {
+	f       *os.File // nil until there is a log
+	header  logHeader
+	next    int            // frame to be read
+	sum     chain          // of the frame before it
+	pages   uint32         // of the file after the last commit that was read
+	changed map[uint32]sum // since the sums were settled
+}
+
+// read goes on up to and with frame n. An error that wraps ErrDamaged says that the log is not what was written.
+func (t *tail) read(path string, n int) error {
+	if t.f == nil {
+		f, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("open the log: %w", err)
+		}
+		t.f = f
+	}
+	head := make([]byte, logHeaderSize)
+	if _, err := t.f.ReadAt(head, 0); err != nil {
+		if errors.Is(err, io.EOF) && n == 0 {
+			return nil
+		}
+		return fmt.Errorf("read the head of the log: %w", err)
+	}
+	header, ok := parseLogHeader(head)
+	if !ok {
+		return fmt.Errorf("read the head of the log: %w", ErrDamaged)
+	}
+	if header != t.header { // a new life
+		t.header, t.next, t.sum = header, 0, header.sum
+	}
+	if t.changed == nil {
+		t.changed = map[uint32]sum{}
+	}
+	b := make([]byte, frameHeaderSize+header.pageSize)
+	for ; t.next < n; t.next++ {
+		if err := readFrame(t.f, t.next, b); err != nil {
+			return err
+		}
+		fr, ok := header.check(t.sum, b)
+		if !ok {
+			return fmt.Errorf("read frame %d of the log: %w", t.next+1, ErrDamaged)
+		}
+		t.sum = fr.sum
+		t.changed[fr.page] = sumOf(b[frameHeaderSize:])
+		if fr.commit > 0 {
+			t.pages = fr.commit
+		}
+	}
+	return nil
+}
+
+func (t *tail) close() error {
+	if t.f == nil {
+		return nil
+	}
+	return t.f.Close()
+}
+
+// Checkpoint copies the log back into the main file, as far as no reader needs it, and settles the sums. It waits for the connection that
+// writes. Update makes checkpoints happen in the background; whoever waits for one here is sure that it was tried.
+func (f *File) Checkpoint(ctx context.Context) error {
+	conn, err := f.write.Conn(ctx)
+	if err != nil {
+		return Classify("copy the log back", err)
+	}
+	defer conn.Close()
+	_, err = f.checkpoint(ctx, conn)
+	return err
+}
+
+// checkpoint copies back and settles with the connection that writes in hand: nobody can write over the log meanwhile. whole is false while a
+// reader needs a part of the log; then it can be written over by nobody.
+func (f *File) checkpoint(ctx context.Context, conn *sql.Conn) (whole bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m, err := f.catchUp()
+	if err != nil {
+		return false, err
+	}
+	f.step("the log was read")
+	if whole, err = f.copyBack(ctx, conn); err != nil || !whole {
+		return false, err
+	}
+	f.step("the log was copied back")
+	pages := m.pages
+	if m.frames == 0 { // nothing was written in this life of the log
+		pages = f.sums.header.copied.pages
+	}
+	if m.salt == f.sums.header.copied.salt && int(m.frames) == f.sums.header.copied.frames && !f.owed.Load() {
+		return true, nil
+	}
+	f.owed.Store(true)
+	err = f.sums.settle(copied{salt: m.salt, frames: int(m.frames), pages: pages}, f.tail.changed)
+	if err != nil {
+		return false, Classify("copy the log back", err)
+	}
+	clear(f.tail.changed)
+	f.owed.Store(false)
+	f.markMu.Lock()
+	f.generation = f.sums.header.generation
+	f.markMu.Unlock()
+	f.step("the sums were settled")
+	return true, nil
+}
+
+// catchUp reads the log as far as it has been fsynced. f.mu is held.
+func (f *File) catchUp() (mark, error) {
+	f.markMu.Lock()
+	m, ok := f.reached()
+	f.markMu.Unlock()
+	if !ok {
+		return m, errors.New("read the index of the log")
+	}
+	if m.frames == 0 && m.salt == (salt{}) { // there is no log yet
+		return m, nil
+	}
+	if err := f.tail.read(f.path+logSuffix, int(m.frames)); err != nil {
+		if errors.Is(err, ErrDamaged) {
+			f.suspect(err)
+		}
+		return m, err
+	}
+	return m, nil
+}
+
+// copyBack runs SQLite's own checkpoint, which waits for nobody.
+func (f *File) copyBack(ctx context.Context, conn *sql.Conn) (whole bool, err error) {
+	var blocked, frames, done int
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&blocked, &frames, &done)
+	if err != nil {
+		return false, f.noted(Classify("copy the log back", err))
+	}
+	return blocked == 0 && frames == done, nil
+}
+
+// keepShort copies the log back whenever it has become long, until ctx ends.
+func (f *File) keepShort(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		}
+		if f.damaged.Load() {
+			continue
+		}
+		if err := f.shorten(ctx); err != nil && ctx.Err() == nil {
+			f.log.Error("the log of the database could not be copied back", slog.String("error", err.Error()))
+		}
+	}
+}
+
+// shorten copies most of the log back while others write, and the rest while they wait: that is short.
+func (f *File) shorten(ctx context.Context) error {
+	unpin, err := f.pin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.copyMost(ctx); err != nil {
+		return errors.Join(err, unpin())
+	}
+	conn, err := f.write.Conn(ctx)
+	// Only now: without the pin, and with everything copied, the next transaction would write over the log.
+	err = errors.Join(Classify("copy the log back", err), unpin())
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return err
+	}
+	defer conn.Close()
+	_, err = f.checkpoint(ctx, conn)
+	return err
+}
+
+// pin reads the database by the keeper's connection: while it does, the log grows and is not written over.
+func (f *File) pin(ctx context.Context) (unpin func() error, err error) {
+	tx, err := f.keep.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, Classify("copy the log back", err)
+	}
+	var n int
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); err != nil {
+		return nil, errors.Join(f.noted(Classify("copy the log back", err)), tx.Rollback())
+	}
+	return tx.Rollback, nil
+}
+
+func (f *File) copyMost(ctx context.Context) error {
+	conn, err := f.pins.Conn(ctx)
+	if err != nil {
+		return Classify("copy the log back", err)
+	}
+	defer conn.Close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.catchUp(); err != nil {
+		return err
+	}
+	_, err = f.copyBack(ctx, conn)
+	return err
+}
+
+// Close ends what Open has started, copies the log back and closes the file. It is idempotent.
+func (f *File) Close() error {
+	f.closing.Do(func() { f.closed = f.close() })
+	return f.closed
+}
+
+func (f *File) close() error {
+	if f.stop != nil {
+		f.stop()
+	}
+	f.running.Wait()
+	var errs []error
+	if f.read != nil {
+		errs = append(errs, f.read.Close())
+	}
+	restore := func() error { return nil }
+	if f.sums != nil && f.keep != nil {
+		if err := f.lastCheckpoint(); err != nil {
+			errs = append(errs, err)
+			restore = f.saveLog()
+		}
+	}
+	if f.keep != nil {
+		errs = append(errs, f.keep.Close())
+	}
+	for _, db := range []*sql.DB{f.pins, f.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	for _, file := range []*os.File{f.index, f.markFile} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	errs = append(errs, f.tail.close(), restore())
+	if f.sums != nil {
+		errs = append(errs, f.sums.f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// errBusy says that somebody still reads.
+var errBusy = errors.New("the log is still being read")
+
+func (f *File) lastCheckpoint() error {
+	if f.damaged.Load() {
+		return fmt.Errorf("close the database: %w", ErrDamaged)
+	}
+	conn, err := f.write.Conn(context.Background())
+	if err != nil {
+		return Classify("close the database", err)
+	}
+	defer conn.Close()
+	whole, err := f.checkpoint(context.Background(), conn)
+	if err == nil && !whole {
+		err = errBusy
+	}
+	return err
+}
+
+// saveLog gives the log a second name, and returns what gives it its own back. Closing, SQLite copies the log back and removes it; but without
+// sums of what was copied only the log says what is true.
+func (f *File) saveLog() (restore func() error) {
+	saved := f.path + logSuffix + savedSuffix
+	if err := removeAll(saved); err != nil {
+		return func() error { return err }
+	}
+	if err := os.Link(f.path+logSuffix, saved); err != nil && !missing(err) {
+		return func() error { return fmt.Errorf("keep the log: %w", err) }
+	}
+	return func() error {
+		if _, err := os.Stat(saved); missing(err) {
+			return nil
+		}
+		return os.Rename(saved, f.path+logSuffix)
+	}
+}

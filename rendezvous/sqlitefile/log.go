@@ -1,0 +1,189 @@
+package sqlitefile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// pageLog is what a closed log holds of committed transactions.
+type pageLog struct {
+	header   logHeader
+	frames   int               // that count, up to the last commit
+	pages    uint32            // of the file after the last commit; 0: the log holds no commit
+	at       map[uint32]int    // page → its last frame, counted from 0
+	mended   map[int][]byte    // frames with a bit turned back, where they differ from the file
+	unknown  map[uint32]string // pages whose last frame could not be read
+	nameless int               // frames of which not even the page is known
+	damage   []Damage
+}
+
+// copied says how much of a log has certainly reached the main file.
+type copied struct {
+	salt   salt
+	frames int
+	pages  uint32 // of the file then
+}
+
+// scan is the state of one reading of a log.
+type scan struct {
+	f      io.ReaderAt
+	mark   mark // frames is 0 where it says nothing
+	copied copied
+	log    *pageLog
+	known  []frame // what stands in each frame; the page of one that is broken is what it says itself
+	broken []bool
+	sum    chain
+	seed   bool // sum is the checksum of the frame before
+}
+
+// readLog reads the log in f, of the given size. It tells damage from an end that was being written when the power went: what follows the end was
+// never fsynced, so it is not in the mark, no later transaction stands behind it, and it is off by more than one bit.
+func readLog(f io.ReaderAt, size int64, pageSize int, m mark, done copied) (*pageLog, error) {
+	log := &pageLog{at: map[uint32]int{}, mended: map[int][]byte{}, unknown: map[uint32]string{}}
+	if m.salt == done.salt && int(m.frames) <= done.frames {
+		m.frames = 0
+	}
+	s := &scan{f: f, mark: m, copied: done, log: log}
+	if size < logHeaderSize {
+		s.missing(0)
+		return log, nil
+	}
+	head := make([]byte, logHeaderSize)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return nil, fmt.Errorf("read the head of the log: %w", err)
+	}
+	var found finding
+	switch log.header, found = mendLogHeader(head); found {
+	case mended:
+		log.found(Damage{File: logSuffix, Detail: "its header", Mended: true})
+	case lost:
+		if m.frames == 0 { // nothing was committed in this life of the log, as far as anyone knows
+			return log, nil
+		}
+		log.found(Damage{File: logSuffix, Detail: "its header"})
+		log.header = logHeader{order: nativeOrder(), pageSize: pageSize, salt: m.salt}
+	}
+	if log.header.pageSize != pageSize || m.frames > 0 && m.salt != log.header.salt {
+		s.missing(0)
+		return log, nil
+	}
+	s.sum, s.seed = log.header.sum, found != lost
+	for i := range int((size - logHeaderSize) / int64(frameHeaderSize+pageSize)) {
+		if err := s.frame(i); err != nil {
+			return nil, err
+		}
+	}
+	s.settle()
+	return log, nil
+}
+
+// nativeOrder is the order of a log's checksums that SQLite chooses on this machine.
+func nativeOrder() binary.ByteOrder {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
+}
+
+func (l *pageLog) found(d Damage) { l.damage = append(l.damage, d) }
+
+// missing notes what the mark promises beyond the first n frames.
+func (s *scan) missing(n int) {
+	if more := int(s.mark.frames) - n; more > 0 {
+		s.log.nameless += more
+		s.log.found(Damage{File: logSuffix, Detail: fmt.Sprintf("its last %d pages are missing", more)})
+	}
+}
+
+// frame reads the next frame and goes on behind it, whatever it finds.
+func (s *scan) frame(i int) error {
+	b := make([]byte, frameHeaderSize+s.log.header.pageSize)
+	if err := readFrame(s.f, i, b); err != nil {
+		return err
+	}
+	fr, found := parseFrame(b), lost
+	if s.seed { // else the frame before is lost, its checksum with it, and this one cannot be proven
+		fr, found = s.log.header.mendFrame(s.sum, b)
+	}
+	if found == mended {
+		s.log.mended[i] = b
+	}
+	s.known, s.broken = append(s.known, fr), append(s.broken, found == lost)
+	// The checksum that stands in a broken frame is most likely sound, and then it proves the next one.
+	s.sum, s.seed = fr.sum, found != lost || fr.salt == s.log.header.salt
+	return nil
+}
+
+// settle decides how far the log counts, and takes stock of it.
+func (s *scan) settle() {
+	log := s.log
+	promised, pages := int(s.mark.frames), s.mark.pages
+	if s.copied.salt == log.header.salt && s.copied.frames > promised {
+		promised, pages = s.copied.frames, s.copied.pages
+	}
+	log.frames, log.pages = s.end(promised)
+	if promised > log.frames {
+		log.frames, log.pages = min(promised, len(s.known)), pages
+		s.missing(log.frames)
+	}
+	done := 0
+	if s.copied.salt == log.header.salt {
+		done = s.copied.frames
+	}
+	for i, fr := range s.known[:log.frames] {
+		switch {
+		case s.broken[i] && i < done:
+			log.found(Damage{File: logSuffix, Detail: frameName(i), Mended: true})
+		case !s.broken[i]:
+			log.at[fr.page] = i
+			delete(log.unknown, fr.page)
+			if log.mended[i] != nil {
+				log.found(Damage{File: logSuffix, Page: fr.page, Detail: frameName(i), Mended: true})
+			}
+		case fr.page == 0 || fr.salt.off(log.header.salt) > 1 || fr.page > log.pages:
+			log.nameless++
+			log.found(Damage{File: logSuffix, Detail: frameName(i)})
+		default:
+			delete(log.at, fr.page)
+			log.unknown[fr.page] = frameName(i)
+			log.found(Damage{File: logSuffix, Page: fr.page, Detail: frameName(i)})
+		}
+	}
+	log.forget(done)
+}
+
+func frameName(i int) string { return fmt.Sprintf("frame %d", i+1) }
+
+// end returns how many frames count by what stands in the log alone, and the pages of the file after them.
+func (s *scan) end(promised int) (frames int, pages uint32) {
+	var sound, last int // ends of transactions: before anything is broken, and of all that can be read
+	var soundPages uint32
+	whole, behind := true, false // behind: something stands after a transaction that ended behind something broken
+	for i, fr := range s.known {
+		if s.broken[i] {
+			whole = false
+			continue
+		}
+		behind = behind || last > sound
+		if fr.commit == 0 {
+			continue
+		}
+		if last, pages = i+1, fr.commit; whole {
+			sound, soundPages = last, pages
+		}
+	}
+	if last > sound && !behind && promised <= sound {
+		return sound, soundPages // the last transaction was being written
+	}
+	return last, pages
+}
+
+// forget leaves the first n frames out: the main file holds those pages, or newer ones.
+func (l *pageLog) forget(n int) {
+	for page, i := range l.at {
+		if i < n {
+			delete(l.at, page)
+		}
+	}
+}
