@@ -23,6 +23,9 @@ func (p *Peer) History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, err
 		}
 		query.Peer = delivery.Account(name)
 	}
+	if err := p.core.caughtUp(ctx); err != nil {
+		return nil, err
+	}
 	entries, err := p.core.store.Find(ctx, query)
 	if err != nil {
 		return nil, storeError(err)

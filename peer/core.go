@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
 
@@ -39,6 +41,7 @@ type core struct {
 	store      *history.Store
 	host       host.Host
 	hub        *hub
+	typed      *lru.Cache[string, rendezvous.Username] // by what was typed
 	inbox      chan func()
 	quit       chan struct{}   // closed by stop
 	ended      chan struct{}   // closed when run has returned
@@ -55,6 +58,7 @@ type core struct {
 	devices   map[delivery.Device]*device
 	senders   map[delivery.Device]*sender
 	sessions  *lru.Cache[session.ID, *receiver]
+	moved     []*receiver  // those whose chain has moved since the last commit
 	conn      *client.Conn // nil while the rendezvous is away
 	connNo    uint64       // counts connections: what was learnt before this one may be stale
 	reason    string       // why conn is nil
@@ -68,9 +72,10 @@ type core struct {
 	policies  map[delivery.Account]delivery.Policy          // set by the person for this process
 	pings     map[[8]byte]chan<- delivery.NoticePong
 	readUpto  map[delivery.Account]uint64
-	events    []Event // made while the notices of a batch are told, and published together
-	retry     bool    // something could not leave: look again soon
-	broken    error   // the history does not take anything any more
+	lazy      time.Time // when the batch must be committed, though nothing waits for it; zero: there is none such
+	events    []Event   // made while the notices of a batch are told, and published together
+	retry     bool      // something could not leave: look again soon
+	broken    error     // the history does not take anything any more
 }
 
 func newCore(p *Peer, store *history.Store) (*core, error) {
@@ -82,12 +87,16 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make reference cache: %w", err)
 	}
+	typed, err := lru.New[string, rendezvous.Username](recipients)
+	if err != nil {
+		return nil, fmt.Errorf("make name cache: %w", err)
+	}
 	c := &core{
 		self:       session.Party{Name: string(p.user), Fingerprint: p.keys.Identity.Public().Fingerprint()},
 		peerID:     p.host.ID(),
 		rendezvous: p.address.ID,
 		private:    p.cfg.Private,
-		log:        p.log, store: store, host: p.host, hub: p.hub, keys: p.keys,
+		log:        p.log, store: store, host: p.host, hub: p.hub, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
@@ -164,6 +173,16 @@ func (c *core) commit(ctx context.Context, f func() error) error {
 	}
 }
 
+// caughtUp waits until the disk knows all that was told: what acknowledgements have said may be told before. A disk that takes no more can
+// still be read.
+func (c *core) caughtUp(ctx context.Context) error {
+	err := c.commit(ctx, func() error { return nil })
+	if ctx.Err() != nil || errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
+}
+
 // run is the core's goroutine. It ends after stop, with everything committed that was handed in before.
 func (c *core) run() {
 	defer close(c.ended)
@@ -175,13 +194,14 @@ func (c *core) run() {
 		select {
 		case f := <-c.inbox:
 			f()
-			c.drain()
+			c.gather()
 		case <-timer.C:
 		case <-housekeeping.C:
 			c.improve(time.Now())
 		case <-c.quit:
 			c.drain()
-			c.settle(time.Now())
+			c.lazy = time.Now()
+			c.settle(c.lazy)
 			for _, l := range c.dropLinks() {
 				l.Close()
 			}
@@ -192,15 +212,28 @@ func (c *core) run() {
 	}
 }
 
-func (c *core) drain() {
-	for range maxBatch {
+// gather takes what else is there, and lets those run who are about to hand something in: what comes together costs one commit. It takes
+// no time where nobody is.
+func (c *core) gather() {
+	for range 3 {
+		if c.drain() == 0 {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// drain handles what waits in the inbox, up to a batch, and returns how much that was.
+func (c *core) drain() int {
+	for n := range maxBatch {
 		select {
 		case f := <-c.inbox:
 			f()
 		default:
-			return
+			return n
 		}
 	}
+	return maxBatch
 }
 
 func (c *core) nextWake() time.Duration {
@@ -210,6 +243,9 @@ func (c *core) nextWake() time.Duration {
 	}
 	if next := c.engine.NextTick(); !next.IsZero() {
 		wait = min(wait, time.Until(next))
+	}
+	if !c.lazy.IsZero() {
+		wait = min(wait, time.Until(c.lazy))
 	}
 	return max(wait, time.Millisecond)
 }
@@ -231,26 +267,57 @@ func (c *core) settle(now time.Time) {
 	}
 	c.retry = false
 	effects := c.engine.Take(now)
-	c.batch.Ops = effects.Ops
-	c.dirtySessions(now)
-	batch := c.batch
-	c.batch = history.Batch{}
-	if !batch.Empty() {
-		if err := c.store.Commit(context.Background(), &batch); err != nil { // a commit is never given up half way
-			c.restart(err)
-			return
+	c.batch.Ops = append(c.batch.Ops, effects.Ops...)
+	var batch history.Batch
+	if c.hurry(now, effects.Ops) {
+		c.movedSessions(now)
+		batch, c.batch, c.lazy = c.batch, history.Batch{}, time.Time{}
+		if !batch.Empty() {
+			if err := c.store.Commit(context.Background(), &batch); err != nil { // a commit is never given up half way
+				c.restart(err)
+				return
+			}
 		}
+		for _, done := range c.after {
+			done <- nil
+		}
+		c.after = nil
+		c.acknowledge()
 	}
-	for _, done := range c.after {
-		done <- nil
-	}
-	c.after = nil
-	c.acknowledge()
 	if batch.Refused > 0 {
 		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
 	}
 	c.dispatch(now, effects.Sends)
 	c.tellAll(now, effects.Notices, batch.Orders)
+}
+
+// lazily is how long it may take until the disk knows what another device has on its own.
+const lazily = 20 * time.Millisecond
+
+// hurry reports whether the batch must be on the disk now. What acknowledgements have said can wait for the next commit: if it is lost, the
+// messages are sent again and acknowledged again. So can the place of a session, where nothing else came with it.
+func (c *core) hurry(now time.Time, fresh []delivery.Op) bool {
+	relaxed := len(c.after) == 0 && len(c.batch.Contacts)+len(c.batch.Blocked)+len(c.batch.Released) == 0
+	for _, op := range fresh {
+		if !relaxed {
+			break
+		}
+		switch op.(type) {
+		case delivery.OpCopy, delivery.OpProgress, delivery.OpSettle, delivery.OpRead:
+		default:
+			relaxed = false
+		}
+	}
+	if !relaxed {
+		return true
+	}
+	if len(c.batch.Ops)+len(c.moved) == 0 {
+		return true // there is nothing to put on the disk
+	}
+	if c.lazy.IsZero() {
+		c.lazy = now.Add(lazily)
+	}
+	return !now.Before(c.lazy)
 }
 
 // acknowledge tells the rendezvous what it may forget. What finds no room waits for the next time; what a connection that has ended was
@@ -275,8 +342,9 @@ func (c *core) restart(cause error) {
 	for _, done := range c.after {
 		done <- cause
 	}
-	c.after, c.taken = nil, nil
+	c.after, c.taken, c.batch, c.lazy = nil, nil, history.Batch{}, time.Time{}
 	c.sessions.Purge()
+	c.moved = nil
 	clear(c.senders)
 	clear(c.submits)
 	if c.conn != nil {

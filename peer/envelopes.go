@@ -43,7 +43,7 @@ type inbound struct {
 type receiver struct {
 	chain  *session.Receiver
 	device delivery.Device
-	dirty  bool // the chain has moved since the last commit
+	dirty  bool // it is among the moved
 }
 
 // errUnknownSender is what Accept brings back for a device that is not pinned.
@@ -88,7 +88,7 @@ func (c *core) receive(in inbound) {
 		c.discard(in, "envelope does not open")
 		return
 	}
-	r.dirty = true
+	c.move(r)
 	c.opened(in, payload)
 }
 
@@ -118,25 +118,32 @@ func (c *core) receiver(id session.ID) (r *receiver, known bool) {
 // keep puts a session into memory. One that falls out while it is dirty is written with this batch.
 func (c *core) keep(r *receiver) {
 	if c.sessions.Len() >= openReceivers {
-		c.dirtySessions(time.Now())
+		c.movedSessions(time.Now())
 	}
 	c.sessions.Add(r.chain.ID(), r)
 }
 
-// dirtySessions adds the chains that have moved to the batch.
-func (c *core) dirtySessions(now time.Time) {
-	for _, r := range c.sessions.Values() {
-		if !r.dirty {
-			continue
-		}
+// move notes that a chain has moved since the last commit.
+func (c *core) move(r *receiver) {
+	if !r.dirty {
+		r.dirty = true
+		c.moved = append(c.moved, r)
+	}
+}
+
+// movedSessions adds the chains that have moved to the batch.
+func (c *core) movedSessions(now time.Time) {
+	for _, r := range c.moved {
+		r.dirty = false
 		state, err := r.chain.MarshalBinary()
 		if err != nil {
 			c.log.Error("session does not encode", slog.Any("error", err))
 			continue
 		}
-		r.dirty = false
 		c.batch.Sessions = append(c.batch.Sessions, history.Session{ID: r.chain.ID(), Device: r.device, Used: now, State: state})
 	}
+	clear(c.moved)
+	c.moved = c.moved[:0]
 }
 
 func (c *core) receiveInit(in inbound, header session.Header) {
@@ -180,7 +187,9 @@ func (c *core) receiveInit(in inbound, header session.Header) {
 	case now.Sub(opened.Time) > initMaxAge || opened.Time.Sub(now) > initMaxSkew:
 		c.discard(in, "session opening is too old or from the future")
 	default:
-		c.keep(&receiver{chain: opened.Receiver, device: in.device, dirty: true})
+		r := &receiver{chain: opened.Receiver, device: in.device}
+		c.keep(r)
+		c.move(r)
 		c.opened(in, opened.Payload)
 	}
 }

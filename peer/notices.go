@@ -42,6 +42,7 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 		}
 	case delivery.NoticeWanted:
 		if d := c.devices[n.Device]; d != nil {
+			d.dial.wanted = true
 			c.dial(now, d)
 		}
 	}
@@ -89,7 +90,7 @@ func (c *core) tellRead(n delivery.NoticeRead) {
 		return
 	}
 	for _, e := range entries {
-		if e.Own && e.Read && e.N > before && e.N <= n.Upto {
+		if e.Own && e.N > before && e.N <= n.Upto {
 			ref, _ := c.refs.Get(e.ID)
 			ms := milliseconds(e.Progress.Took)
 			c.events = append(c.events, Event{

@@ -37,6 +37,20 @@ func parseUser(name string) (rendezvous.Username, error) {
 	return u, nil
 }
 
+// recipients is how many names that messages were sent to are remembered as they were typed: each message would map its name anew.
+const recipients = 256
+
+func (c *core) recipient(typed string) (rendezvous.Username, error) {
+	if name, ok := c.typed.Get(typed); ok {
+		return name, nil
+	}
+	name, err := parseUser(typed)
+	if err == nil {
+		c.typed.Add(typed, name)
+	}
+	return name, err
+}
+
 func checkBody(body string) error {
 	switch {
 	case body == "":
@@ -65,7 +79,7 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	if err := checkBody(body); err != nil {
 		return Receipt{}, err
 	}
-	name, err := parseUser(to)
+	name, err := p.core.recipient(to)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -292,6 +306,9 @@ func (p *Peer) Receipt(ctx context.Context, id string) (Receipt, error) {
 	key, err := delivery.ParseMessageID(id)
 	if err != nil {
 		return Receipt{}, &Error{Code: CodeUsage, Message: "that is not the id of a message", Err: err}
+	}
+	if err := p.core.caughtUp(ctx); err != nil {
+		return Receipt{}, err
 	}
 	entries, err := p.core.store.Find(ctx, history.Query{ID: &key, Limit: 4})
 	if err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
+	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 )
 
@@ -16,6 +18,8 @@ type memory struct {
 	accounts map[delivery.Account]*account
 	devices  map[delivery.Device]*device
 	outbox   map[outboxKey]place
+	tags     map[delivery.Account][16]byte // of accounts to which nothing was written
+	used     map[session.ID]time.Time      // when sessions were used, as far as the file says so
 }
 
 // account is a row of the table accounts.
@@ -52,7 +56,7 @@ func (s *Store) rememberLocked(ctx context.Context) error {
 	}
 	mem := &memory{
 		next: 1, hidden: -1,
-		accounts: map[delivery.Account]*account{}, devices: map[delivery.Device]*device{}, outbox: map[outboxKey]place{},
+		accounts: map[delivery.Account]*account{}, devices: map[delivery.Device]*device{}, outbox: map[outboxKey]place{}, tags: map[delivery.Account][16]byte{}, used: map[session.ID]time.Time{},
 	}
 	steps := []struct {
 		query string

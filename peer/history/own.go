@@ -18,7 +18,7 @@ func (w *writer) enqueue(m *delivery.Message) error {
 	if m.CopyOf != "" {
 		like.ord = -1
 	}
-	r, err := w.place(like, message{n: m.N, id: m.ID, sent: m.Sent, expires: m.Expires, policy: m.Policy, body: m.Body})
+	r, err := w.place(like, message{n: m.N, id: m.ID, sent: micros(m.Sent), expires: micros(m.Expires), policy: m.Policy, body: m.Body, state: new(state)})
 	if err != nil {
 		return err
 	}

@@ -131,10 +131,10 @@ func (r *run) entry(i int) Entry {
 	m := &r.msgs[i]
 	e := Entry{
 		Order: r.ord + int64(i), ID: m.id, Own: r.own(), Shown: r.unshown&(1<<i) == 0, Peer: r.peer, From: r.from, CopyOf: r.copyOf, Device: r.device,
-		N: m.n, Body: m.body, Sent: m.sent, Received: m.received, Progress: m.state.progress,
+		N: m.n, Body: m.body, Sent: fromMicros(m.sent), Received: fromMicros(m.received), Progress: delivery.Progress{Way: m.way},
 	}
-	if !r.own() {
-		e.Progress.Way = m.way
+	if r.own() {
+		e.Progress = m.state.progress
 	}
 	return e
 }

@@ -38,7 +38,7 @@ func (r *run) outgoing(i int) delivery.OutboxState {
 	m := &r.msgs[i]
 	o := delivery.OutboxState{
 		Message: delivery.Message{
-			To: r.peer, N: m.n, ID: m.id, CopyOf: r.copyOf, Body: m.body, Sent: m.sent, Expires: m.expires, Policy: m.policy, Devices: r.devices,
+			To: r.peer, N: m.n, ID: m.id, CopyOf: r.copyOf, Body: m.body, Sent: fromMicros(m.sent), Expires: fromMicros(m.expires), Policy: m.policy, Devices: r.devices,
 		},
 		Progress: m.state.progress, Phases: map[delivery.Device]delivery.Phase{},
 	}

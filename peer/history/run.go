@@ -34,14 +34,14 @@ type run struct {
 type message struct {
 	n        uint64
 	id       delivery.MessageID
-	sent     time.Time
-	received time.Time
-	expires  time.Time
+	sent     int64 // Unix microseconds, as the next two; 0: none
+	received int64
+	expires  int64
 	policy   delivery.Policy
+	renamed  bool         // its number was changed: see delivery.Message.Renumbered
 	way      delivery.Way // of a received one
 	body     string
-	renamed  bool  // its number was changed: see delivery.Message.Renumbered
-	state    state // of our own
+	state    *state // of our own
 }
 
 // state is how far one of our own messages has come.
@@ -95,9 +95,9 @@ func (r *run) encode() []byte {
 		m := &r.msgs[i]
 		b = binary.AppendUvarint(b, m.n)
 		b = append(b, m.id[:]...)
-		b = binary.AppendVarint(b, micros(m.sent))
-		b = binary.AppendVarint(b, micros(m.received))
-		b = binary.AppendVarint(b, micros(m.expires))
+		b = binary.AppendVarint(b, m.sent)
+		b = binary.AppendVarint(b, m.received)
+		b = binary.AppendVarint(b, m.expires)
 		b = append(b, byte(m.policy), flag(m.renamed))
 		b = appendText(b, string(m.way))
 		b = appendText(b, m.body)
@@ -118,7 +118,7 @@ func (r *run) decode(b []byte, count int) error {
 	r.msgs = make([]message, 0, count)
 	for range count {
 		m := message{n: d.uvarint(), id: delivery.MessageID(d.take(16))}
-		m.sent, m.received, m.expires = d.time(), d.time(), d.time()
+		m.sent, m.received, m.expires = d.varint(), d.varint(), d.varint()
 		m.policy, m.renamed = delivery.Policy(d.byte()), d.byte() == 1
 		m.way, m.body = delivery.Way(d.text()), d.text()
 		r.add(m)
@@ -136,7 +136,7 @@ func (r *run) encodeStates() []byte {
 	}
 	b := make([]byte, 0, 12*len(r.msgs))
 	for i := range r.msgs {
-		s := &r.msgs[i].state
+		s := r.msgs[i].state
 		b = append(b, flag(s.settled)|flag(s.void)<<1, byte(s.progress.Stage))
 		b = appendText(b, string(s.progress.Way))
 		b = binary.AppendVarint(b, s.progress.Took.Microseconds())
@@ -158,7 +158,8 @@ func (r *run) decodeStates(b []byte) error {
 	}
 	d := decoder{b: b}
 	for i := range r.msgs {
-		s := &r.msgs[i].state
+		s := new(state)
+		r.msgs[i].state = s
 		flags := d.byte()
 		s.settled, s.void = flags&1 != 0, flags&2 != 0
 		s.progress = delivery.Progress{Stage: delivery.Stage(d.byte()), Way: delivery.Way(d.text())}

@@ -16,11 +16,11 @@ import (
 
 func exampleRun() *run {
 	r := &run{ord: 7, tag: [16]byte{1}, peer: "bob", devices: []delivery.Device{bob1, bob2}, unshown: 0, open: 1}
-	r.add(message{n: 300, id: delivery.MessageID{1}, sent: t0, expires: t0, policy: delivery.RelayOnly, body: "grüße", renamed: true, state: state{
+	r.add(message{n: 300, id: delivery.MessageID{1}, sent: micros(t0), expires: micros(t0), policy: delivery.RelayOnly, body: "grüße", renamed: true, state: &state{
 		progress: delivery.Progress{Stage: delivery.StageStored, Way: delivery.WayMailbox, Took: 5_000_000, Reason: "x"},
 		void:     true, expires: t0, phases: []delivery.Phase{delivery.Stored, delivery.Acked},
 	}})
-	r.add(message{n: 301, id: delivery.MessageID{2}, sent: t0, state: state{settled: true}})
+	r.add(message{n: 301, id: delivery.MessageID{2}, sent: micros(t0), state: &state{settled: true}})
 	return r
 }
 

@@ -16,6 +16,8 @@ const (
 	openSessions  = 16                  // receiving chains kept for one device
 	seenFor       = 30 * 24 * time.Hour // how long a closed session's id is remembered; an Init is refused by its time long before
 	maxBlocked    = 1000                // envelopes kept for one device that waits to be accepted
+	usedEvery     = time.Minute         // how exactly the latest use of a session is kept: the index on it need not change with each batch
+	maxUsed       = 4096                // sessions whose latest use is remembered for that
 	sessionMaxAge = 15 * 24 * time.Hour // an idle chain is closed then: what waits in a mailbox, for 14 days at most, must still open
 )
 
@@ -24,14 +26,23 @@ func (w *writer) session(x *Session) error {
 	if x.State != nil {
 		sealed = w.s.box.seal(fmt.Sprintf("session %x", x.ID[:]), x.State)
 	}
-	result, err := w.exec("UPDATE sessions SET used = ?, sealed = ? WHERE sid = ?", x.Used.UnixMilli(), sealed, x.ID[:])
+	if last, ok := w.mem.used[x.ID]; ok && x.Used.Sub(last) < usedEvery {
+		_, err := w.exec("UPDATE sessions SET sealed = ? WHERE sid = ?", sealed, x.ID[:])
+		return err
+	}
+	if len(w.mem.used) > maxUsed {
+		clear(w.mem.used)
+	}
+	w.mem.used[x.ID] = x.Used
+	used := x.Used.UnixMilli()
+	result, err := w.exec("UPDATE sessions SET used = ?, sealed = ? WHERE sid = ?", used, sealed, x.ID[:])
 	if err != nil {
 		return err
 	}
 	if changed, err := result.RowsAffected(); err != nil || changed > 0 {
 		return err
 	}
-	if _, err := w.exec("INSERT INTO sessions (sid, device, used, sealed) VALUES (?, ?, ?, ?)", x.ID[:], x.Device[:], x.Used.UnixMilli(), sealed); err != nil {
+	if _, err := w.exec("INSERT INTO sessions (sid, device, used, sealed) VALUES (?, ?, ?, ?)", x.ID[:], x.Device[:], used, sealed); err != nil {
 		return err
 	}
 	_, err = w.exec(`UPDATE sessions SET sealed = NULL WHERE device = ? AND sealed IS NOT NULL AND sid NOT IN
