@@ -38,17 +38,15 @@ func endToEnd(tb testing.TB, s scale, way peer.Way, size, pairs int) figures {
 		p.open(inFlight, true)
 	}
 	ours := couples(tb, node, pairs, way)
+	s = s.once()
 	var yardSpent, nodeSpent, peersSpent spent
-	for range s.rounds {
-		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), crowded(yard, make([]byte, size)))
-		self := look(tb, os.Getpid())
-		count := delivered(ours)
-		first := count()
-		s.gauge(tb, node.pid(), &nodeSpent, count, busy(tb, ours, size))
-		settled(tb, ours)
-		peersSpent.cpu += look(tb, os.Getpid()).cpu - self.cpu
-		peersSpent.messages += count() - first
-	}
+	s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), crowded(yard, make([]byte, size)), nil)
+	self, count := look(tb, os.Getpid()), delivered(ours)
+	first := count()
+	s.gauge(tb, node.pid(), &nodeSpent, count, busy(tb, ours, size), filled(count, pairs*inFlight))
+	settled(tb, ours)
+	peersSpent.cpu = look(tb, os.Getpid()).cpu - self.cpu
+	peersSpent.messages = count() - first
 	var out figures
 	out.add("msg/s", nodeSpent.perSecond())
 	out.add("hub-msg/s", yardSpent.perSecond())

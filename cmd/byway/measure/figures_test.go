@@ -1,14 +1,7 @@
 package measure_test
 
 import (
-	"cmp"
-	"fmt"
-	"os"
 	"runtime"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -94,89 +87,6 @@ func run(b *testing.B, studies []study) {
 			}
 		})
 	}
-}
-
-// taken is everything that this process has measured.
-var taken ledger
-
-type ledger struct {
-	mu    sync.Mutex
-	order []string             // of the names; guarded by mu
-	runs  map[string][]figures // by name; guarded by mu
-}
-
-func (l *ledger) add(name string, f figures) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.runs == nil {
-		l.runs = map[string][]figures{}
-	}
-	if l.runs[name] == nil {
-		l.order = append(l.order, name)
-	}
-	l.runs[name] = append(l.runs[name], f)
-}
-
-// write writes one line for each figure: the median of all runs, the least and the greatest.
-func (l *ledger) write(path string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if path == "" || len(l.order) == 0 {
-		return nil
-	}
-	var t strings.Builder
-	fmt.Fprintf(&t, "Measured %s with %s on %s/%s, %d processors (%s).\n\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"),
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor())
-	t.WriteString("| what | unit | median | from | to | runs |\n|---|---|---:|---:|---:|---:|\n")
-	for _, name := range l.order {
-		runs := l.runs[name]
-		for i, f := range runs[0] {
-			var values []float64
-			for _, r := range runs {
-				if i < len(r) && r[i].unit == f.unit {
-					values = append(values, r[i].value)
-				}
-			}
-			slices.Sort(values)
-			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %d |\n", strings.TrimPrefix(name, "Benchmark"), f.unit, digits(values[len(values)/2]),
-				digits(values[0]), digits(values[len(values)-1]), len(values))
-		}
-	}
-	return os.WriteFile(path, []byte(t.String()), 0o644)
-}
-
-// digits prints what a reader can make use of.
-func digits(v float64) string {
-	switch {
-	case v >= 100 || v == float64(int64(v)):
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	case v >= 10:
-		return strconv.FormatFloat(v, 'f', 1, 64)
-	case v >= 0.1:
-		return strconv.FormatFloat(v, 'f', 2, 64)
-	}
-	return strconv.FormatFloat(v, 'f', 4, 64)
-}
-
-// processor is the name that the machine gives its processor.
-func processor() string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.Trim(name, "\t :\n")
-		}
-	}
-	return "unknown"
-}
-
-// quantile returns the value below which the share q of all values lies. It sorts them.
-func quantile[T cmp.Ordered](values []T, q float64) T {
-	if len(values) == 0 {
-		var none T
-		return none
-	}
-	slices.Sort(values)
-	return values[min(int(q*float64(len(values))), len(values)-1)]
 }
 
 func inMicroseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -129,16 +129,14 @@ func halfLoad(tb testing.TB, s scale) figures {
 	}
 	all := couples(tb, node, n, peer.WayRelay)
 	var highest spent
-	for range s.rounds {
-		s.gauge(tb, node.pid(), &highest, delivered(all), busy(tb, all, latencyText))
-		settled(tb, all)
-	}
+	s.once().gauge(tb, node.pid(), &highest, delivered(all), busy(tb, all, latencyText), filled(delivered(all), n*inFlight))
+	settled(tb, all)
 	half := max(highest.perSecond()/2, 100)
 	var ourSpent, yardSpent spent
 	for range s.rounds {
-		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, half))
+		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, half), nil)
 		watch(all, &ours, s.warm, func() {
-			s.gauge(tb, node.pid(), &ourSpent, delivered(all), steady(tb, all, half, latencyText))
+			s.gauge(tb, node.pid(), &ourSpent, delivered(all), steady(tb, all, half, latencyText), nil)
 		})
 		settled(tb, all)
 	}

@@ -26,13 +26,29 @@ func (s spent) perSecond() float64     { return float64(s.messages) / s.wall.Sec
 func (s spent) cpuPerMessage() float64 { return inMicroseconds(s.cpu) / float64(max(s.messages, 1)) }
 func (s spent) each(n uint64) float64  { return float64(n) / float64(max(s.messages, 1)) }
 
-// gauge lets a load run for one turn after its warm-up, and adds what the process did for what arrived in that time.
-func (s scale) gauge(tb testing.TB, pid int, sum *spent, arrived func() uint64, load loader) {
+// once is for what needs long until it runs evenly: a single turn of the whole span.
+func (s scale) once() scale {
+	s.rounds = 1
+	return s
+}
+
+// filled reports when a load runs evenly that keeps so many messages under way: when as many have arrived.
+func filled(arrived func() uint64, underWay int) func() bool {
+	first := arrived()
+	return func() bool { return arrived()-first >= uint64(underWay) }
+}
+
+// gauge lets a load run for one turn after its warm-up, which lasts until steady says so where that is not nil, and adds what the process
+// did for what arrived in that turn.
+func (s scale) gauge(tb testing.TB, pid int, sum *spent, arrived func() uint64, load loader, steady func() bool) {
 	tb.Helper()
 	ctx, stop := context.WithCancel(background)
 	var running sync.WaitGroup
 	running.Go(func() { load(ctx) })
 	<-time.After(s.warm)
+	for end := time.Now().Add(patience); steady != nil && !steady() && time.Now().Before(end); {
+		<-time.After(10 * time.Millisecond)
+	}
 	before, first := look(tb, pid), arrived()
 	<-time.After(s.turn())
 	last, after := arrived(), look(tb, pid)

@@ -42,8 +42,8 @@ func relayed(tb testing.TB, s scale, inFlight int) figures {
 	}
 	var yardSpent, ourSpent spent
 	for range s.rounds {
-		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), load(yard, text))
-		s.gauge(tb, node.pid(), &ourSpent, arrivals(ours), load(ours, envelope))
+		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), load(yard, text), nil)
+		s.gauge(tb, node.pid(), &ourSpent, arrivals(ours), load(ours, envelope), nil)
 	}
 	var out figures
 	out.add("us/msg", ourSpent.cpuPerMessage())

@@ -40,10 +40,10 @@ func signInByKey(tb testing.TB, s scale) figures {
 				}
 				return err
 			}
-		}))
+		}), nil)
 		s.gauge(tb, node.pid(), &ours, ourDone.Load, clients(tb, &ourDone, func(i int) func(context.Context) error {
 			return returning(tb, node.address, accounts[i*n/signInClients:max((i+1)*n/signInClients, i*n/signInClients+1)])
-		}))
+		}), nil)
 	}
 	var out figures
 	out.add("sign-ins/s", ours.perSecond())
