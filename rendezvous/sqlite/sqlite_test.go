@@ -162,41 +162,6 @@ func TestRefusedFiles(t *testing.T) {
 	}
 }
 
-func TestDamagedPageIsToldNotHidden(t *testing.T) {
-	dir := t.TempDir()
-	db := open(t, dir)
-	if err := db.Apply(t.Context(), batch(200, 2000)); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(file(dir), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for page := int64(20); page < info.Size()/4096; page++ { // the schema's pages come first
-		if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, 16), page*4096); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err = sqlite.Open(t.Context(), file(dir), nil)
-	if err == nil { // the damage lies where opening does not look
-		defer db.Close()
-		_, err = db.Page(t.Context(), relay.Address{User: "bob", Device: identity.Fingerprint{2, 0}}, 0, 1000, 1<<20)
-	}
-	if !errors.Is(err, sqlite.ErrDamaged) {
-		t.Errorf("got %v, want %v", err, sqlite.ErrDamaged)
-	}
-}
-
 func TestOpenErrors(t *testing.T) {
 	if _, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "missing", "x.db"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in a directory that does not exist: got %v", err)

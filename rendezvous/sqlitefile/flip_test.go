@@ -1,7 +1,9 @@
 package sqlitefile
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -299,5 +301,22 @@ func TestLogGone(t *testing.T) {
 	}
 	if k, err := Kept(path); err != nil || len(k) != 1 || filepath.Dir(k[0]) != filepath.Dir(path) {
 		t.Errorf("kept: %v and %v", k, err)
+	}
+}
+
+// TestNothingLeft refuses a file of which nothing can be read, and leaves it as it is: an empty database in its place would be no rescue.
+func TestNothingLeft(t *testing.T) {
+	path, _ := stopped(t)
+	content := bytes.Repeat([]byte("no database "), 5000)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if f, err := Open(t.Context(), path, testOptions()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("got %v and %v, want %v", f, err, ErrDamaged)
+		}
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, content) || len(kept(t, path)) > 0 {
+		t.Errorf("the file was changed (%v)", err)
 	}
 }

@@ -28,6 +28,9 @@ func (f *File) salvage(ctx context.Context, im *image, kept outline, path string
 		return Classify("carry rows into the fresh database", err)
 	}
 	report.Uncertain = report.Uncertain || w.unsure || im.log.nameless > 0
+	if s.kept == 0 && len(report.Tables) > 0 { // an empty database is no rescue: a person has to decide
+		return fmt.Errorf("carry rows into the fresh database: %w: nothing in it can be read", ErrDamaged)
+	}
 	if f.opts.Rescued != nil {
 		if err := f.opts.Rescued(ctx, db, report); err != nil {
 			return err
@@ -44,6 +47,7 @@ type salvager struct {
 	report *Report
 	shapes map[string]shape
 	found  map[string]map[string]bool // table → keys of the rows that were read
+	kept   int                        // rows
 	rows   map[string]*Row            // lost rows by table and key
 }
 
@@ -123,6 +127,7 @@ func (s *salvager) table(ctx context.Context, o object) error {
 			return err
 		}
 	}
+	s.kept += loss.Kept
 	if loss.Pages > 0 || broken > 0 {
 		loss.Rows = broken
 		s.report.Tables = append(s.report.Tables, loss)
