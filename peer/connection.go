@@ -17,11 +17,18 @@ import (
 
 // Times of the connection to the rendezvous.
 const (
-	connectTime  = 10 * time.Second
+	connectTime = 10 * time.Second
+	// reachTime is how long a try may take to get a connection. A longer one would miss a rendezvous that comes back in the middle of it: packets
+	// are repeated ever more rarely. Each patientTry of the tries has all of connectTime, for a way that is very slow.
+	reachTime    = 3 * time.Second
+	patientTry   = 8
 	minReconnect = 500 * time.Millisecond
 	maxReconnect = 2500 * time.Millisecond // a rendezvous that has come back is found within 3 s
 	refusedPause = time.Minute             // after an answer that will be the same next time
 	browseTime   = 3 * time.Second
+	// searchTry is each how many tries the LAN is searched too, and only for so long.
+	searchTry   = 4
+	shortBrowse = time.Second
 )
 
 // keepConnected holds the connection to the rendezvous for as long as ctx lives. first may be a connection that is already signed in.
@@ -30,12 +37,17 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 	for ctx.Err() == nil {
 		conn, err := first, error(nil)
 		first = nil
+		began := time.Now()
 		if conn == nil {
-			conn, err = p.connect(ctx)
+			if !p.dials.forRendezvous(ctx) {
+				return
+			}
+			began = time.Now()
+			conn, err = p.connect(ctx, tryAfter(failures))
 		}
 		if err == nil {
 			err = p.converse(ctx, conn)
-			failures = 0
+			failures, began = 0, time.Now()
 		}
 		if ctx.Err() != nil {
 			return
@@ -44,11 +56,12 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 		p.core.post(func() { p.core.disconnected(time.Now(), reasonOf(err)) })
 		p.attempted()
 		failures++
-		pause(ctx, reconnectPause(err, failures))
+		pause(ctx, time.Until(began.Add(reconnectPause(err, failures))))
 	}
 }
 
-// reconnectPause spreads the reconnects of many peers over time: full jitter between half a second and an upper end that doubles.
+// reconnectPause is the time from the beginning of a try to the next one. It spreads the reconnects of many peers over time: full jitter up to an upper end
+// that doubles.
 func reconnectPause(err error, failures int) time.Duration {
 	upper := min(minReconnect<<min(failures, 10), maxReconnect)
 	if e, ok := errors.AsType[*rendezvous.Error](err); ok {
@@ -72,11 +85,32 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// try is how one try for the rendezvous is made.
+type try struct {
+	reach  time.Duration // until there is a connection
+	browse time.Duration // on the LAN, where no remembered address answers; 0: not at all
+}
+
+// firstTry has all the time that a person waits for it.
+var firstTry = try{reach: connectTime, browse: browseTime}
+
+// tryAfter is the try after so many that have failed.
+func tryAfter(failures int) try {
+	t := try{reach: reachTime}
+	if failures%patientTry == patientTry-1 {
+		t.reach = connectTime
+	}
+	if failures%searchTry == searchTry-2 {
+		t.browse = shortBrowse
+	}
+	return t
+}
+
 // connect dials the rendezvous and signs this enrolled device in.
-func (p *Peer) connect(ctx context.Context) (*client.Conn, error) {
+func (p *Peer) connect(ctx context.Context, t try) (*client.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	conn, err := p.dialRendezvous(ctx)
+	conn, err := p.dialRendezvous(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +121,15 @@ func (p *Peer) connect(ctx context.Context) (*client.Conn, error) {
 }
 
 // dialRendezvous tries the remembered addresses, and where those fail the LAN: the rendezvous may have got a new one.
-func (p *Peer) dialRendezvous(ctx context.Context) (*client.Conn, error) {
+func (p *Peer) dialRendezvous(ctx context.Context, t try) (*client.Conn, error) {
 	dial := func(info peer.AddrInfo) (*client.Conn, error) {
-		return client.Dial(ctx, client.Options{Host: p.host, Rendezvous: info, Agent: p.cfg.Agent, Logger: p.log})
+		return client.Dial(ctx, client.Options{Host: p.host, Rendezvous: info, Agent: p.cfg.Agent, Logger: p.log, ConnectTime: t.reach})
 	}
 	conn, err := dial(p.address.AddrInfo())
-	if err == nil || p.cfg.NoMDNS || ctx.Err() != nil || errors.Is(err, client.ErrNotARendezvous) {
+	if err == nil || p.cfg.NoMDNS || t.browse == 0 || ctx.Err() != nil || errors.Is(err, client.ErrNotARendezvous) {
 		return conn, err
 	}
-	browse, cancel := context.WithTimeout(ctx, browseTime)
+	browse, cancel := context.WithTimeout(ctx, t.browse)
 	defer cancel()
 	found, stop := lan.Browse(browse, p.host.ID(), p.log)
 	defer stop()

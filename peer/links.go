@@ -20,8 +20,10 @@ import (
 // Times of looking for a direct way.
 const (
 	dialTime     = 3 * time.Second
-	dialPause    = 2 * time.Second // after the first failure, doubled each time
-	maxDialPause = time.Minute
+	dialPause    = 2 * time.Second  // after the first failure, doubled each time
+	maxDialPause = 25 * time.Second // a direct way that is there again is found within 30 s
+	// alonePause takes the place of both while messages wait and the rendezvous is away: then nothing else can carry them.
+	alonePause = time.Second
 	// headStart is how long the first message to a device waits for a direct way, while nothing is known of it yet.
 	headStart = 80 * time.Millisecond
 	// talking is how long after the latest message a direct way is kept up or looked for.
@@ -35,12 +37,24 @@ const (
 type dialState struct {
 	trying   chan struct{} // closed when the dial under way has ended; nil: none is
 	failures int
-	next     time.Time // not before
+	ended    time.Time // of the latest one that has failed
 	reason   string    // stable code of the latest failure
+	wanted   bool      // messages have waited for a direct way since the last one opened
 }
 
 // reset forgets failures: the device has new addresses or has come back.
-func (s *dialState) reset() { s.failures, s.next, s.reason = 0, time.Time{}, "" }
+func (s *dialState) reset() { s.failures, s.ended, s.reason = 0, time.Time{}, "" }
+
+// again is when the next dial may be made.
+func (s *dialState) again(alone bool) time.Time {
+	switch {
+	case s.failures == 0:
+		return time.Time{}
+	case alone && s.wanted:
+		return s.ended.Add(alonePause)
+	}
+	return s.ended.Add(min(dialPause<<min(s.failures-1, 10), maxDialPause))
+}
 
 // dialable reports whether an address may be an address of a contact. What is left out could only be an attack or a mistake.
 func dialable(a ma.Multiaddr) bool {
@@ -84,7 +98,7 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 	if s.trying != nil {
 		return s.trying
 	}
-	if d.link != nil || c.private || d.Trust != history.Accepted || d.Fingerprint == c.self.Fingerprint || now.Before(s.next) {
+	if d.link != nil || c.private || d.Trust != history.Accepted || d.Fingerprint == c.self.Fingerprint || now.Before(s.again(c.conn == nil)) {
 		return nil
 	}
 	addrs := c.candidates(d)
@@ -121,13 +135,19 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 func (c *core) dialFailed(d *device, err error) {
 	s := &d.dial
 	s.failures++
-	s.next = time.Now().Add(min(dialPause<<min(s.failures-1, 10), maxDialPause))
+	s.ended = time.Now()
 	s.reason = "same-lan-unreachable"
 	c.log.Debug("no direct way", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
 }
 
-// open dials a device and greets it. It runs outside the core.
+// errNoTurn ends a look for a direct way that has not come to dial.
+var errNoTurn = errors.New("too much is being dialled")
+
+// open waits for its turn, dials a device and greets it. It runs outside the core.
 func (c *core) open(id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
+	if !c.dials.forContact(c.dialCtx) {
+		return nil, errNoTurn
+	}
 	ctx, cancel := context.WithTimeout(c.dialCtx, dialTime)
 	defer cancel()
 	if sw, ok := c.host.Network().(*swarm.Swarm); ok {
@@ -140,8 +160,10 @@ func (c *core) open(id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return link.Dial(ctx, stream, c.hello(), c.fromLink)
+	return link.Dial(ctx, stream, c.hello(), c.linkHandler())
 }
+
+func (c *core) linkHandler() link.Handler { return link.Handler{Receive: c.fromLink, Doubt: c.doubted} }
 
 func (c *core) hello() link.Hello {
 	return link.Hello{Name: c.self.Name, Fingerprint: c.self.Fingerprint}
@@ -162,6 +184,15 @@ func (c *core) fromLink(l *link.Link, envelope []byte) {
 	})
 }
 
+// doubted is called by a link that hears nothing, and by one that hears again.
+func (c *core) doubted(l *link.Link, doubtful bool) {
+	c.post(func() {
+		if d := c.devices[l.Remote().Fingerprint]; d != nil && d.link == l {
+			c.log.Debug("direct way in doubt", slog.String("device", d.Fingerprint.Device()), slog.Bool("doubtful", doubtful))
+		}
+	})
+}
+
 var errNotAllowed = errors.New("the device is not one of a known contact")
 
 // answer takes a stream that another peer has opened. It runs on libp2p's goroutine for that stream.
@@ -174,7 +205,7 @@ func (c *core) answer(stream network.Stream) {
 		}
 		return errNotAllowed
 	}
-	l, err := link.Answer(ctx, stream, c.hello(), allow, c.fromLink)
+	l, err := link.Answer(ctx, stream, c.hello(), allow, c.linkHandler())
 	if err != nil {
 		c.log.Debug("link refused", slog.Any("error", err))
 		return
@@ -236,6 +267,7 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	oldWay := c.wayTo(d)
 	d.link, d.linkWay = l, wayOver(l.Stream().Conn().RemoteMultiaddr())
 	d.dial.reset()
+	d.dial.wanted = false
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
 	c.tellRoute(d, oldWay, "direct way answers", took)
 	fp := d.Fingerprint
@@ -281,14 +313,15 @@ func (c *core) dropLinks() []*link.Link {
 	return dropped
 }
 
-// improve looks for direct ways to those who are talked to and are there. It runs every second.
+// improve looks for direct ways to those who are talked to and are there, or for whom something waits while nobody knows who is there. It
+// runs every second.
 func (c *core) improve(now time.Time) {
 	for name, ct := range c.contacts {
 		if now.Sub(ct.Active) > talking {
 			continue
 		}
 		for fp, d := range ct.devices {
-			if c.online[name][fp] {
+			if c.online[name][fp] || c.conn == nil && d.dial.wanted {
 				c.dial(now, d)
 			}
 		}

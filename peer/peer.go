@@ -93,6 +93,8 @@ type Peer struct {
 	home *home        // immutable
 	hub  *hub         // immutable
 
+	dials dials
+
 	// written by Up before core is set, immutable after
 	user       rendezvous.Username
 	address    rendezvous.Address

@@ -182,7 +182,7 @@ func (p *Peer) connectPending(ctx context.Context) (*client.Conn, error) {
 		}
 		return nil, err
 	}
-	conn, err := p.connect(ctx)
+	conn, err := p.connect(ctx, firstTry)
 	if err != nil && rendezvous.CodeOf(err) != rendezvous.CodeNotEnrolled {
 		return nil, p.rendezvousError(err)
 	}

@@ -1,9 +1,11 @@
 // Package link is the direct way to one device: a long-lived libp2p stream that carries sealed envelopes and a heartbeat.
 //
 // The side that opens the stream says Hello first, with its name and fingerprint; the other checks that the stream's PeerID is
-// the one which the directory certifies for that device, and answers with its own Hello. Then either side sends envelopes,
-// and a Ping every [Heartbeat]; two that are not answered end the link. libp2p's own timeouts (30 s and more) are never
-// waited for. The link says nothing about an envelope's fate: package delivery does that end to end.
+// the one which the directory certifies for that device, and answers with its own Hello. Then either side sends envelopes.
+// Whatever is heard is a sign of life. A side that has heard nothing for a [Heartbeat] sends a Ping, and ends the link after two; one that has
+// sent something and hears nothing for [AskAfter] asks at once, and soon says that the link is in doubt, until it hears again.
+// libp2p's own timeouts (30 s and more) are never waited for. The link says nothing about an envelope's fate: package delivery does that end to
+// end.
 //
 // Layout of a frame: its length as an unsigned varint (kind byte included), the kind, the body.
 //
@@ -35,7 +37,13 @@ const ProtocolID = "/byway/link/1.0.0"
 
 // Times and bounds of a link.
 const (
-	Heartbeat     = 5 * time.Second
+	Heartbeat = 5 * time.Second
+	// AskAfter is how long something sent may go without any answer before a Ping asks, and doubtAfter how much longer before the link
+	// is in doubt. On a slow way both are at least twice the round trip, but not more than maxPatience.
+	AskAfter    = time.Second
+	doubtAfter  = 500 * time.Millisecond
+	maxPatience = 2 * time.Second
+
 	handshakeTime = 5 * time.Second
 	writeTime     = 5 * time.Second
 	queueFrames   = 1024
@@ -48,10 +56,24 @@ var ErrFull = errors.New("link queue is full")
 // ErrClosed is returned by Send on a link that has ended.
 var ErrClosed = errors.New("link is closed")
 
+// errSilent ends a link whose other side has gone.
+var errSilent = errors.New("two heartbeats were missed")
+
+// Handler is what a link's owner wants to know. Both functions are called from the link's goroutines, and neither may call Close.
+type Handler struct {
+	// Receive gets each envelope, in order, and holds the stream back while it runs: for longer than two heartbeats ends the link.
+	Receive func(l *Link, envelope []byte)
+	// Doubt tells that something sent has gone without an answer for too long, and with false that the other side was heard again. nil:
+	// nobody wants to know.
+	Doubt func(l *Link, doubtful bool)
+}
+
 // Link is an open link. Send and Close may be called from any goroutine.
 type Link struct {
-	stream network.Stream
-	remote Hello // immutable
+	stream  network.Stream
+	remote  Hello     // immutable
+	handler Handler   // immutable
+	begun   time.Time // immutable; the times below are nanoseconds after it, so that no change of the clock is taken for silence
 
 	mu     sync.Mutex
 	queue  [][]byte // guarded by mu: encoded frames
@@ -64,14 +86,21 @@ type Link struct {
 	cause error // written before done is closed
 
 	rtt    atomic.Int64 // nanoseconds, 0 until measured
-	heard  atomic.Int64 // Unix nanoseconds of the latest frame
-	pinged atomic.Int64 // Unix nanoseconds of the ping that is open, 0 if none
+	smooth atomic.Int64 // the same, following slowly; written by the reader
+	heard  atomic.Int64 // when the latest frame came
+	owed   atomic.Int64 // when the first thing was sent that no frame has come after; 0: none is
+	asked  atomic.Int64 // when the latest ping was sent, which is its token
+
+	stir    chan struct{} // one place: watch has to look again
+	resting atomic.Bool   // watch looks only at the heartbeat
+
+	doubtMu sync.Mutex // held while Doubt is called, so that its calls come in order
+	doubt   atomic.Bool
 }
 
-// Dial says Hello on a stream that the caller has opened and waits for the answer. On success it starts the link's two goroutines, which
-// Close stops; receive is called with each envelope, in order, and holds the stream back while it runs: for longer than two heartbeats
-// ends the link. On failure the stream is reset.
-func Dial(ctx context.Context, s network.Stream, self Hello, receive func(*Link, []byte)) (*Link, error) {
+// Dial says Hello on a stream that the caller has opened and waits for the answer. On success it starts the link's three goroutines, which
+// Close stops. On failure the stream is reset.
+func Dial(ctx context.Context, s network.Stream, self Hello, handler Handler) (*Link, error) {
 	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
 		if err := writeFrame(s, self.frame()); err != nil {
 			return Hello{}, err
@@ -81,11 +110,11 @@ func Dial(ctx context.Context, s network.Stream, self Hello, receive func(*Link,
 	if err != nil {
 		return nil, err
 	}
-	return start(s, r, receive), nil
+	return start(s, r, handler), nil
 }
 
 // Answer reads the Hello of a stream that the other side has opened, lets allow decide, and answers with self. Else like Dial.
-func Answer(ctx context.Context, s network.Stream, self Hello, allow func(Hello) error, receive func(*Link, []byte)) (*Link, error) {
+func Answer(ctx context.Context, s network.Stream, self Hello, allow func(Hello) error, handler Handler) (*Link, error) {
 	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
 		h, err := readHello(r)
 		if err != nil {
@@ -99,7 +128,7 @@ func Answer(ctx context.Context, s network.Stream, self Hello, allow func(Hello)
 	if err != nil {
 		return nil, err
 	}
-	return start(s, r, receive), nil
+	return start(s, r, handler), nil
 }
 
 type greeted struct {
@@ -122,12 +151,14 @@ func greet(ctx context.Context, s network.Stream, exchange func(*bufio.Reader) (
 	return g, nil
 }
 
-func start(s network.Stream, g greeted, receive func(*Link, []byte)) *Link {
-	l := &Link{stream: s, remote: g.hello, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	l.heard.Store(time.Now().UnixNano())
-	l.ended.Add(2)
-	go func() { defer l.ended.Done(); l.end(l.read(g.reader, receive)) }()
-	go func() { defer l.ended.Done(); l.end(l.write()) }()
+func start(s network.Stream, g greeted, handler Handler) *Link {
+	l := &Link{
+		stream: s, remote: g.hello, handler: handler, begun: time.Now(),
+		wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	l.ended.Go(func() { l.end(l.read(g.reader)) })
+	l.ended.Go(func() { l.end(l.write()) })
+	l.ended.Go(func() { l.end(l.watch()) })
 	return l
 }
 
@@ -141,7 +172,7 @@ func (l *Link) Stream() network.Stream { return l.stream }
 func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 
 // Heard returns when the other side last gave a sign of life.
-func (l *Link) Heard() time.Time { return time.Unix(0, l.heard.Load()) }
+func (l *Link) Heard() time.Time { return l.begun.Add(time.Duration(max(1, l.heard.Load()) - 1)) }
 
 // Done is closed when the link has ended; Err then says why.
 func (l *Link) Done() <-chan struct{} { return l.done }
@@ -158,7 +189,11 @@ func (l *Link) Err() error {
 
 // Send queues an envelope and returns at once. It owns the slice from here on. Errors are [ErrFull] and [ErrClosed].
 func (l *Link) Send(envelope []byte) error {
-	return l.enqueue(appendFrame(make([]byte, 0, len(envelope)+8), kindEnvelope, envelope))
+	if err := l.enqueue(appendFrame(make([]byte, 0, len(envelope)+8), kindEnvelope, envelope)); err != nil {
+		return err
+	}
+	l.expect()
+	return nil
 }
 
 func (l *Link) enqueue(frame []byte) error {
@@ -198,35 +233,30 @@ func (l *Link) end(cause error) {
 	})
 }
 
-func (l *Link) read(r *bufio.Reader, receive func(*Link, []byte)) error {
+func (l *Link) read(r *bufio.Reader) error {
 	for {
 		kind, body, err := readFrame(r)
 		if err != nil {
 			return err
 		}
-		l.heard.Store(time.Now().UnixNano())
+		l.alive()
 		switch kind {
 		case kindEnvelope:
-			receive(l, body)
+			l.handler.Receive(l, body)
 		case kindPing:
 			if len(body) == 8 {
 				_ = l.enqueue(appendFrame(nil, kindPong, body)) // a full queue answers by silence
 			}
 		case kindPong:
-			if sent := l.pinged.Swap(0); sent != 0 && len(body) == 8 && binary.BigEndian.Uint64(body) == uint64(sent) {
-				l.rtt.Store(time.Now().UnixNano() - sent)
+			if sent := l.asked.Load(); sent != 0 && len(body) == 8 && binary.BigEndian.Uint64(body) == uint64(sent) {
+				l.measured(l.now() - sent)
 			}
 		}
 	}
 }
 
-// write sends what is queued in as few writes as possible, and the heartbeat.
+// write sends what is queued in as few writes as possible.
 func (l *Link) write() error {
-	beat := time.NewTicker(Heartbeat)
-	defer beat.Stop()
-	if err := l.ping(); err != nil {
-		return err
-	}
 	for {
 		select {
 		case <-l.done:
@@ -235,26 +265,8 @@ func (l *Link) write() error {
 			if err := l.flush(); err != nil {
 				return err
 			}
-		case <-beat.C:
-			if time.Since(l.Heard()) > 2*Heartbeat {
-				return errors.New("two heartbeats were missed")
-			}
-			if err := l.ping(); err != nil {
-				return err
-			}
 		}
 	}
-}
-
-// ping uses the time of sending as token: a pong can answer only what was really sent last.
-func (l *Link) ping() error {
-	now := time.Now().UnixNano()
-	l.pinged.Store(now)
-	err := l.enqueue(appendFrame(nil, kindPing, binary.BigEndian.AppendUint64(nil, uint64(now))))
-	if errors.Is(err, ErrFull) {
-		return nil // what fills the queue is itself a sign of life for the other side
-	}
-	return err
 }
 
 func (l *Link) flush() error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,22 +29,23 @@ var (
 	bobHello   = Hello{Name: "bob", Fingerprint: identity.Fingerprint{2}}
 )
 
-// pair is two hosts on a simulated network with 5 ms one way.
+// pair is two hosts on a simulated network.
 type pair struct {
 	alice, bob host.Host
-	mu         sync.Mutex
-	cut        bool // nothing arrives any more
+	mu         sync.Mutex    // guards the following
+	cut        bool          // nothing arrives any more
+	latency    time.Duration // one way; 5 ms at first
 }
 
 func newPair(t *testing.T) *pair {
-	p := new(pair)
+	p := &pair{latency: 5 * time.Millisecond}
 	nw := &simnet.Simnet{LatencyFunc: func(*simnet.Packet) time.Duration {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.cut {
 			return 1000 * time.Hour
 		}
-		return 5 * time.Millisecond
+		return p.latency
 	}}
 	settings := simnet.NodeBiDiLinkSettings{
 		Downlink: simnet.LinkSettings{BitsPerSecond: 10 * simlibp2p.OneMbps},
@@ -62,10 +64,12 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-func (p *pair) sever() {
+func (p *pair) sever() { p.weather(true, 5*time.Millisecond) }
+
+func (p *pair) weather(cut bool, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut = true
+	p.cut, p.latency = cut, latency
 }
 
 func (p *pair) stream(t *testing.T) network.Stream {
@@ -87,10 +91,10 @@ type answered struct {
 }
 
 // answer lets bob answer streams and returns what comes of them.
-func (p *pair) answer(t *testing.T, allow func(Hello) error, receive func(*Link, []byte)) <-chan answered {
+func (p *pair) answer(t *testing.T, allow func(Hello) error, handler Handler) <-chan answered {
 	out := make(chan answered, 1)
 	p.bob.SetStreamHandler(ProtocolID, func(s network.Stream) {
-		l, err := Answer(t.Context(), s, bobHello, allow, receive)
+		l, err := Answer(t.Context(), s, bobHello, allow, handler)
 		out <- answered{l, err}
 	})
 	return out
@@ -98,10 +102,13 @@ func (p *pair) answer(t *testing.T, allow func(Hello) error, receive func(*Link,
 
 func anyone(Hello) error { return nil }
 
-func ignore(*Link, []byte) {}
+var ignore = Handler{Receive: func(*Link, []byte) {}}
+
+// receiving is a handler that wants envelopes alone.
+func receiving(f func(*Link, []byte)) Handler { return Handler{Receive: f} }
 
 // open opens a link between the two, which ends with the test.
-func (p *pair) open(t *testing.T, toAlice, toBob func(*Link, []byte)) (alice, bob *Link) {
+func (p *pair) open(t *testing.T, toAlice, toBob Handler) (alice, bob *Link) {
 	t.Helper()
 	out := p.answer(t, anyone, toBob)
 	alice, err := Dial(t.Context(), p.stream(t), aliceHello, toAlice)
@@ -121,7 +128,7 @@ func TestLinkCarriesBothWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		toAlice, toBob := make(chan string, 600), make(chan string, 600)
-		alice, bob := p.open(t, func(_ *Link, b []byte) { toAlice <- string(b) }, func(_ *Link, b []byte) { toBob <- string(b) })
+		alice, bob := p.open(t, receiving(func(_ *Link, b []byte) { toAlice <- string(b) }), receiving(func(_ *Link, b []byte) { toBob <- string(b) }))
 		if alice.Remote() != bobHello || bob.Remote() != aliceHello {
 			t.Errorf("got %v and %v, want each the other", alice.Remote(), bob.Remote())
 		}
@@ -273,6 +280,97 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// doubts keeps what a link's owner is told of its doubts, and when.
+type doubts struct {
+	mu   sync.Mutex
+	list []doubted
+}
+
+type doubted struct {
+	doubtful bool
+	at       time.Time
+}
+
+func (d *doubts) handler() Handler {
+	return Handler{Receive: func(*Link, []byte) {}, Doubt: func(_ *Link, doubtful bool) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.list = append(d.list, doubted{doubtful, time.Now()})
+	}}
+}
+
+func (d *doubts) all() []doubted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.list)
+}
+
+// TestDoubt: what is sent and not answered makes the link doubtful after a second and a half, whatever the beat; the first frame that is heard again ends that,
+// and silence ends the link two heartbeats after the last frame.
+func TestDoubt(t *testing.T) {
+	for phase := range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			p, told := newPair(t), new(doubts)
+			alice, _ := p.open(t, told.handler(), ignore)
+			time.Sleep(20*time.Second + time.Duration(phase)*time.Second)
+			if got := told.all(); len(got) != 0 {
+				t.Fatalf("a link that is well is in doubt: %v", got)
+			}
+			p.sever()
+			if err := alice.Send([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			sent := time.Now()
+			time.Sleep(AskAfter + doubtAfter - time.Millisecond)
+			if got := told.all(); len(got) != 0 {
+				t.Errorf("in doubt already %v after sending", got[0].at.Sub(sent))
+			}
+			time.Sleep(2 * time.Millisecond)
+			got := told.all()
+			if len(got) != 1 || !got[0].doubtful {
+				t.Fatalf("got %v, want doubt", got)
+			}
+			p.weather(false, 5*time.Millisecond)
+			time.Sleep(4 * time.Second)
+			if got = told.all(); len(got) != 2 || got[1].doubtful {
+				t.Fatalf("got %v, want the doubt to end", got)
+			}
+			p.sever()
+			heard := alice.Heard()
+			<-alice.Done()
+			if took := time.Since(heard); took != 2*Heartbeat {
+				t.Errorf("the link ended after %v of silence, want %v", took, 2*Heartbeat)
+			}
+			if got = told.all(); len(got) != 3 || !got[2].doubtful || got[2].at.Sub(heard) > Heartbeat+2*maxPatience {
+				t.Errorf("got %v, want doubt again before the end", got)
+			}
+		})
+	}
+}
+
+// TestNoDoubt: neither one who only listens nor a slow way is doubted.
+func TestNoDoubt(t *testing.T) {
+	for _, latency := range []time.Duration{5 * time.Millisecond, 900 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			p, told := newPair(t), new(doubts)
+			alice, bob := p.open(t, told.handler(), told.handler())
+			time.Sleep(3 * Heartbeat)
+			p.weather(false, latency)
+			time.Sleep(3 * Heartbeat) // the round trip is known
+			before := len(told.all())
+			for range 200 {
+				if err := alice.Send([]byte("x")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(173 * time.Millisecond)
+			}
+			if got := told.all(); len(got) != before || alice.Err() != nil || bob.Err() != nil {
+				t.Errorf("one way %v: got %v, %v, %v, want no doubt", latency, got, alice.Err(), bob.Err())
+			}
+		})
+	}
+}
+
 // TestTwoMissedBeats cuts the network without a word: both sides notice by themselves, long before libp2p does.
 func TestTwoMissedBeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -283,8 +381,8 @@ func TestTwoMissedBeats(t *testing.T) {
 		begun := time.Now()
 		for _, l := range []*Link{alice, bob} {
 			<-l.Done()
-			if took := time.Since(begun); took < Heartbeat || took > 3*Heartbeat {
-				t.Errorf("noticed after %v, want %v to %v", took, Heartbeat, 3*Heartbeat)
+			if took := time.Since(begun); took < Heartbeat || took > 2*Heartbeat {
+				t.Errorf("noticed after %v, want %v to %v", took, Heartbeat, 2*Heartbeat)
 			}
 			if l.Err() == nil {
 				t.Error("the link has ended without a cause")
@@ -326,10 +424,10 @@ func TestReceiverHoldsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		busy, received := make(chan struct{}), 0
-		alice, bob := p.open(t, ignore, func(*Link, []byte) {
+		alice, bob := p.open(t, ignore, receiving(func(*Link, []byte) {
 			<-busy
 			received++
-		})
+		}))
 		envelope := make([]byte, 64<<10)
 		sent, full := 0, false
 		for begun := time.Now(); time.Since(begun) < 2*time.Second && !full; time.Sleep(time.Millisecond) {
@@ -359,7 +457,7 @@ func TestSlowWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		received := 0
-		alice, bob := p.open(t, ignore, func(*Link, []byte) { received++ })
+		alice, bob := p.open(t, ignore, receiving(func(*Link, []byte) { received++ }))
 		const count = 120 // 7.7 MB: 6 s at 10 Mbit/s
 		for range count {
 			if err := alice.Send(make([]byte, 64<<10)); err != nil {
@@ -381,11 +479,11 @@ func TestCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		inside, leave, left := make(chan struct{}), make(chan struct{}), false
-		alice, bob := p.open(t, ignore, func(*Link, []byte) {
+		alice, bob := p.open(t, ignore, receiving(func(*Link, []byte) {
 			close(inside)
 			<-leave
 			left = true
-		})
+		}))
 		if err := alice.Send([]byte("x")); err != nil {
 			t.Fatalf("send: %v", err)
 		}
@@ -413,7 +511,7 @@ func TestForeignFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		toBob := make(chan string, 10)
-		out := p.answer(t, anyone, func(_ *Link, b []byte) { toBob <- string(b) })
+		out := p.answer(t, anyone, receiving(func(_ *Link, b []byte) { toBob <- string(b) }))
 		s := p.stream(t)
 		var b []byte
 		b = append(b, aliceHello.frame()...)

@@ -6,9 +6,16 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/network"
+	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/crypto/identity/identitytest"
@@ -41,6 +48,46 @@ func (w *World) Peer(name string) *Node {
 	}
 	w.t.Cleanup(n.Stop)
 	return n
+}
+
+// Dials counts what a node dials; see [Dials.Count].
+type Dials struct {
+	mu sync.Mutex
+	at []time.Time // guarded by mu
+}
+
+// Times returns when something was dialled.
+func (d *Dials) Times() []time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.at)
+}
+
+// InterceptPeerDial notes a dial and allows it, as the other methods do everything.
+func (d *Dials) InterceptPeerDial(libp2ppeer.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = append(d.at, time.Now())
+	return true
+}
+
+// InterceptAddrDial allows.
+func (d *Dials) InterceptAddrDial(libp2ppeer.ID, ma.Multiaddr) bool { return true }
+
+// InterceptAccept allows.
+func (d *Dials) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+
+// InterceptSecured allows.
+func (d *Dials) InterceptSecured(network.Direction, libp2ppeer.ID, network.ConnMultiaddrs) bool {
+	return true
+}
+
+// InterceptUpgraded allows.
+func (d *Dials) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// Count is a change for Start after which dials has every connection attempt of the node, whatever it is for.
+func (d *Dials) Count(cfg *peer.Config) {
+	cfg.HostOptions = append(cfg.HostOptions, libp2p.ConnectionGater(d))
 }
 
 // Start brings the peer up on the home it had before.

@@ -107,6 +107,14 @@ func (w *World) StopRendezvous() {
 	w.stop = nil
 }
 
+// KillRendezvous ends it as kill -9 does: nobody hears anything of it, and what was on its disk is all that StartRendezvous finds. Its
+// connections know of nothing either, as over QUIC; over TCP the kernel would tell them.
+func (w *World) KillRendezvous() {
+	w.CutRendezvous(true)
+	w.StopRendezvous()
+	w.CutRendezvous(false)
+}
+
 // Address is the rendezvous's full address.
 func (w *World) Address() string { return w.server.Address().Addrs[0] }
 

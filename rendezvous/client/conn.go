@@ -49,6 +49,8 @@ type Options struct {
 	Rendezvous peer.AddrInfo // without addresses, those in the host's peerstore are tried
 	Agent      string        // program and version, for the operator's eyes; cut to 64 bytes
 	Logger     *slog.Logger  // nil: discard
+	// ConnectTime bounds how long it may take until there is a connection, before anything is said on it. 0: only ctx does.
+	ConnectTime time.Duration
 }
 
 // Conn is one control stream to a rendezvous. All methods may be called from any goroutine.

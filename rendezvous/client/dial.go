@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// tcpHeadStart is how long the TCP addresses are tried alone. TCP notices a killed rendezvous at once, QUIC after half a minute.
+	// tcpHeadStart is how long the TCP addresses are tried alone, and at most half of ConnectTime. TCP notices a killed rendezvous at once, QUIC after half a minute.
 	tcpHeadStart = 3 * time.Second
 	// helloTimeout bounds the wait for Welcome on a connection that is up.
 	helloTimeout = 10 * time.Second
@@ -66,13 +66,20 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 // connect makes sure that the host has a connection, over TCP where the rendezvous has a TCP address that answers in time.
 func connect(ctx context.Context, o Options) error {
 	h, id := o.Host, o.Rendezvous.ID
+	headStart := tcpHeadStart
+	if o.ConnectTime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.ConnectTime)
+		defer cancel()
+		headStart = min(headStart, o.ConnectTime/2)
+	}
 	if s, ok := h.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
 		s.Backoff().Clear(id)
 	}
 	if tcp := tcpOnly(o.Rendezvous.Addrs); len(tcp) > 0 && h.Network().Connectedness(id) != network.Connected {
 		// What identify has taught about this peer would be dialled beside, QUIC first.
 		h.Peerstore().ClearAddrs(id)
-		tcpCtx, cancel := context.WithTimeout(ctx, tcpHeadStart)
+		tcpCtx, cancel := context.WithTimeout(ctx, headStart)
 		err := h.Connect(tcpCtx, peer.AddrInfo{ID: id, Addrs: tcp})
 		cancel()
 		if err == nil || len(tcp) == len(o.Rendezvous.Addrs) && tcpCtx.Err() == nil {
