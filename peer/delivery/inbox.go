@@ -167,6 +167,9 @@ func (e *Engine) reply(r *remote, want Way, p Payload) {
 		return
 	}
 	e.send(Send{To: r.account, Device: r.device, Via: via, Payload: p, LiveOnly: p.Kind == KindPing || p.Kind == KindPong})
+	if p.Kind == KindAck && via.IsDirect() && r.doubt && e.relayUp {
+		e.send(Send{To: r.account, Device: r.device, Via: WayRelay, Payload: p})
+	}
 }
 
 // Ping sends a ping by the given way, or by the best one for none. It reports false when that way is not open.

@@ -115,6 +115,14 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, v
 		r.flying++
 	}
 	r.top = max(r.top, o.N)
+	e.send(e.letter(a, o, r, via))
+	if via.IsDirect() && e.twice(o, r) {
+		e.send(e.letter(a, o, r, WayRelay))
+	}
+}
+
+// letter is what tells a device of a message, or that it was given up.
+func (e *Engine) letter(a *account, o *outgoing, r *remote, via Way) Send {
 	s := Send{To: a.name, Device: r.device, Via: via, N: o.N}
 	low := a.holds(r)
 	if o.Void {
@@ -124,7 +132,7 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, v
 			ID: o.ID, N: o.N, Low: low, Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body,
 		}}
 	}
-	e.send(s)
+	return s
 }
 
 func (e *Engine) copyOf(to Account, d Device, n uint64) (*account, *outgoing, *copyState) {
@@ -161,7 +169,7 @@ func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 // Refused says that the rendezvous did not take the copy for a device. It stays in the outbox and is tried again after the wait.
 func (e *Engine) Refused(now time.Time, to Account, d Device, n uint64, reason string, wait time.Duration) {
 	_, o, c := e.copyOf(to, d, n)
-	if c == nil || c.phase == Stored {
+	if c == nil || c.phase == Stored || c.phase == Sent && c.via.IsDirect() { // the last: only its double was refused
 		return
 	}
 	c.phase = Waiting

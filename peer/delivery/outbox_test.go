@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -318,4 +319,42 @@ func TestForeignAcknowledgements(t *testing.T) {
 	if out := e.Take(t0); len(out.Ops)+len(out.Notices) != 0 {
 		t.Errorf("got %+v, want nothing", out)
 	}
+}
+
+// TestDoubt wants what goes by a doubtful direct way to go by the relay too, also what had gone before the doubt, and nothing else.
+func TestDoubt(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	accept(t, e, Message{})
+	accept(t, e, Message{Policy: DirectOnly})
+	e.Take(t0)
+	vias := func(out Effects) (all []string) {
+		for _, s := range out.Sends {
+			all = append(all, fmt.Sprint(s.N, " ", s.Via))
+		}
+		return all
+	}
+	e.DirectDoubt(t0, bob1, true)
+	equal(t, "sent in doubt", vias(e.Take(t0)), []string{"1 relay"})
+	e.DirectDoubt(t0, bob1, true)
+	equal(t, "sent in the same doubt", vias(e.Take(t0)), []string(nil))
+	accept(t, e, Message{})
+	accept(t, e, Message{Policy: DirectOnly})
+	equal(t, "sent later", vias(e.Take(t0)), []string{"3 lan", "3 relay", "4 lan"})
+	e.Refused(t0, "bob", bob1, 3, "mailbox-full", time.Minute) // its double; the direct one may still arrive
+	equal(t, "progress", stages(e.Take(t0)), []Progress(nil))
+	e.Arrived(t0, "bob", bob1, WayLAN, textOf(1, 1, 1))
+	equal(t, "acknowledged", vias(e.Take(t0)), []string{"0 lan", "0 relay"})
+	e.DirectDoubt(t0, bob1, false)
+	accept(t, e, Message{})
+	equal(t, "sent without doubt", vias(e.Take(t0)), []string{"5 lan"})
+	e.DirectDoubt(t0, bob1, true)
+	e.Take(t0)
+	e.RelayDown(t0)
+	accept(t, e, Message{})
+	equal(t, "sent in doubt without a relay", vias(e.Take(t0)), []string{"6 lan"})
+	e.DirectDown(t0, "bob", bob1)
+	e.DirectDoubt(t0, bob1, true) // there is no way to doubt any more
+	e.RelayUp(t0)
+	equal(t, "sent when the way is gone", vias(e.Take(t0)), []string{"1 relay", "3 relay", "5 relay", "6 relay"})
 }

@@ -96,7 +96,8 @@ type account struct {
 type remote struct {
 	device  Device
 	account Account
-	direct  Way // open direct way, or none
+	direct  Way  // open direct way, or none
+	doubt   bool // nobody has answered over the direct way of late: what goes by it goes by the relay too
 	online  bool
 	start   uint64 // where we began to write to it; 0: never yet
 	top     uint64 // highest number that was sent to it; after a restart the highest that may have been

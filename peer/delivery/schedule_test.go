@@ -252,7 +252,11 @@ func (n *net) step(t *rapid.T) {
 		n.setRelay(p, rapid.Bool().Draw(t, "relay"))
 	case 7:
 		if other := n.pick(t, "other"); other != p {
-			n.setLink(p, other, rapid.SampledFrom([]Way{"", WayLAN, WayDirect}).Draw(t, "way"))
+			if rapid.IntRange(0, 3).Draw(t, "doubt") == 0 {
+				p.engine.DirectDoubt(n.now, other.device, rapid.Bool().Draw(t, "doubtful"))
+			} else {
+				n.setLink(p, other, rapid.SampledFrom([]Way{"", WayLAN, WayDirect}).Draw(t, "way"))
+			}
 		}
 	case 8:
 		n.tick(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second)

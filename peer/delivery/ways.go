@@ -8,7 +8,7 @@ import (
 // DirectUp says that a direct way to a device is open.
 func (e *Engine) DirectUp(now time.Time, name Account, d Device, w Way) {
 	r := e.remote(name, d)
-	r.direct = w
+	r.direct, r.doubt = w, false
 	r.rewind()
 	e.pump(now, e.account(name), r)
 }
@@ -16,8 +16,29 @@ func (e *Engine) DirectUp(now time.Time, name Account, d Device, w Way) {
 // DirectDown says that the direct way to a device is closed. What it carried without an acknowledgement goes by the next way.
 func (e *Engine) DirectDown(now time.Time, name Account, d Device) {
 	r := e.remote(name, d)
-	r.direct = ""
+	r.direct, r.doubt = "", false
 	e.again(now, e.account(name), r, func(c *copyState) bool { return c.phase == Sent && c.via.IsDirect() })
+}
+
+// DirectDoubt says that nobody has answered over the direct way to a device for a while, or that somebody has again. In doubt everything goes by
+// the relay as well, also what has gone already: duplicates cost nothing, silence costs a conversation.
+func (e *Engine) DirectDoubt(now time.Time, d Device, doubtful bool) {
+	r := e.devices[d]
+	if r == nil || r.direct == "" || r.doubt == doubtful {
+		return
+	}
+	r.doubt = doubtful
+	a := e.account(r.account)
+	for o := r.lowest(); doubtful && o != nil; o = o.next {
+		if c := o.copyFor(r); c != nil && c.phase == Sent && c.via.IsDirect() && e.twice(o, r) {
+			e.send(e.letter(a, o, r, WayRelay))
+		}
+	}
+}
+
+// twice reports whether what goes directly goes by the relay too.
+func (e *Engine) twice(o *outgoing, r *remote) bool {
+	return r.doubt && e.relayUp && o.policy() != DirectOnly
 }
 
 // RelayUp says that the rendezvous takes envelopes.
@@ -70,7 +91,7 @@ func (e *Engine) forget(now time.Time, a *account, r *remote) {
 
 // Unsent says that a payload taken from Effects could not leave, because its way had just closed or has no room. It is tried again.
 func (e *Engine) Unsent(now time.Time, s Send) {
-	if _, _, c := e.copyOf(s.To, s.Device, s.N); c != nil && c.phase == Sent {
+	if _, _, c := e.copyOf(s.To, s.Device, s.N); c != nil && c.phase == Sent && c.via == s.Via {
 		c.phase = Waiting
 		e.setDue(c, now.Add(e.limits.Resend/10))
 	}
