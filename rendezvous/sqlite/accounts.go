@@ -20,15 +20,37 @@ const (
 	deviceColumns  = "account, fingerprint, peer_id, added, last_seen, bundle, bundle_seq, peer_record"
 )
 
+// accountByName reads an account with its devices by one statement, which sees one state of the file. A sign-in is little else.
+const accountByName = "SELECT " + accountColumns + ", d.account, d.fingerprint, d.peer_id, d.added, d.last_seen, d.bundle, d.bundle_seq, d.peer_record " +
+	"FROM accounts LEFT JOIN devices d ON d.account = accounts.name WHERE accounts.name = ? ORDER BY d.rowid"
+
 // Account implements directory.Store.
 func (db *DB) Account(ctx context.Context, name rendezvous.Username) (*directory.Account, error) {
-	var account *directory.Account
-	err := db.view(ctx, "read an account", func(tx *sql.Tx) error {
-		var err error
-		account, err = accountIn(ctx, tx, name)
-		return err
+	rows, err := db.byName.QueryContext(ctx, string(name))
+	if err != nil {
+		return nil, classify("read an account", err)
+	}
+	var a *directory.Account
+	err = each(rows, func() error {
+		found, d, err := scanBoth(rows)
+		if err != nil {
+			return err
+		}
+		if a == nil {
+			a = found
+		}
+		if d != nil {
+			a.Devices = append(a.Devices, *d)
+		}
+		return nil
 	})
-	return account, err
+	if err == nil && a == nil {
+		err = directory.ErrNotFound
+	}
+	if err != nil {
+		return nil, classify("read an account", err)
+	}
+	return a, nil
 }
 
 func accountIn(ctx context.Context, tx *sql.Tx, name rendezvous.Username) (*directory.Account, error) {
@@ -101,35 +123,80 @@ func each(rows *sql.Rows, f func() error) error {
 	return rows.Err()
 }
 
+// accountRow takes the columns of an account.
+type accountRow struct {
+	a       directory.Account
+	created int64
+	banned  sql.NullInt64
+	reason  string
+}
+
+func (r *accountRow) columns() []any {
+	return []any{&r.a.Name, &r.a.Skeleton, &r.created, &r.a.Password, &r.a.Entry, &r.a.Seq, &r.banned, &r.reason}
+}
+
+func (r *accountRow) account() *directory.Account {
+	r.a.Created = fromMillis(r.created)
+	if r.banned.Valid {
+		r.a.Ban = &directory.Ban{Since: fromMillis(r.banned.Int64), Reason: r.reason}
+	}
+	return &r.a
+}
+
+// deviceRow takes the columns of a device, or NULL in each of them for none.
+type deviceRow struct {
+	d                   directory.Device
+	account             sql.NullString
+	fingerprint, peerID []byte
+	added, seen, seq    sql.NullInt64
+}
+
+func (r *deviceRow) columns() []any {
+	return []any{&r.account, &r.fingerprint, &r.peerID, &r.added, &r.seen, &r.d.Bundle, &r.seq, &r.d.PeerRecord}
+}
+
+func (r *deviceRow) device() (*directory.Device, error) {
+	var err error
+	if r.d.Fingerprint, err = identity.FingerprintFromBytes(r.fingerprint); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	r.d.PeerID, r.d.Added, r.d.LastSeen = peer.ID(r.peerID), fromMillis(r.added.Int64), fromMillis(r.seen.Int64)
+	r.d.BundleSeq = uint64(r.seq.Int64)
+	return &r.d, nil
+}
+
 func scanAccount(rows *sql.Rows) (*directory.Account, error) {
-	var a directory.Account
-	var created int64
-	var banned sql.NullInt64
-	var reason string
-	if err := rows.Scan(&a.Name, &a.Skeleton, &created, &a.Password, &a.Entry, &a.Seq, &banned, &reason); err != nil {
+	var r accountRow
+	if err := rows.Scan(r.columns()...); err != nil {
 		return nil, err
 	}
-	a.Created = fromMillis(created)
-	if banned.Valid {
-		a.Ban = &directory.Ban{Since: fromMillis(banned.Int64), Reason: reason}
-	}
-	return &a, nil
+	return r.account(), nil
 }
 
 func scanDevice(rows *sql.Rows) (rendezvous.Username, directory.Device, error) {
-	var account rendezvous.Username
-	var d directory.Device
-	var fingerprint, peerID []byte
-	var added, seen int64
-	err := rows.Scan(&account, &fingerprint, &peerID, &added, &seen, &d.Bundle, &d.BundleSeq, &d.PeerRecord)
+	var r deviceRow
+	if err := rows.Scan(r.columns()...); err != nil {
+		return "", directory.Device{}, err
+	}
+	d, err := r.device()
 	if err != nil {
-		return "", d, err
+		return "", directory.Device{}, err
 	}
-	if d.Fingerprint, err = identity.FingerprintFromBytes(fingerprint); err != nil {
-		return "", d, fmt.Errorf("%w: %w", ErrDamaged, err)
+	return rendezvous.Username(r.account.String), *d, nil
+}
+
+// scanBoth reads a row of accountByName; the device is nil where the account has none.
+func scanBoth(rows *sql.Rows) (*directory.Account, *directory.Device, error) {
+	var a accountRow
+	var d deviceRow
+	if err := rows.Scan(append(a.columns(), d.columns()...)...); err != nil {
+		return nil, nil, err
 	}
-	d.PeerID, d.Added, d.LastSeen = peer.ID(peerID), fromMillis(added), fromMillis(seen)
-	return account, d, nil
+	if !d.account.Valid {
+		return a.account(), nil, nil
+	}
+	device, err := d.device()
+	return a.account(), device, err
 }
 
 // Names implements directory.Store.
@@ -258,7 +325,18 @@ func (db *DB) Replace(ctx context.Context, a *directory.Account, oldSeq uint64) 
 // UpdateDevices implements directory.Store.
 func (db *DB) UpdateDevices(ctx context.Context, changes ...directory.DeviceChange) error {
 	return db.update(ctx, "update a device", func(tx *sql.Tx) error {
+		// Often a thousand times are written at once.
+		seen, err := tx.PrepareContext(ctx, "UPDATE devices SET last_seen = ? WHERE fingerprint = ?")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = seen.Close() }() // nothing is lost by it
 		for _, c := range changes {
+			if c.LastSeen != nil {
+				if _, err := seen.ExecContext(ctx, millis(*c.LastSeen), c.Device[:]); err != nil {
+					return err
+				}
+			}
 			if err := updateDevice(ctx, tx, c); err != nil {
 				return err
 			}
@@ -268,12 +346,6 @@ func (db *DB) UpdateDevices(ctx context.Context, changes ...directory.DeviceChan
 }
 
 func updateDevice(ctx context.Context, tx *sql.Tx, c directory.DeviceChange) error {
-	if c.LastSeen != nil {
-		if _, err := tx.ExecContext(ctx, "UPDATE devices SET last_seen = ? WHERE fingerprint = ?",
-			millis(*c.LastSeen), c.Device[:]); err != nil {
-			return err
-		}
-	}
 	if c.Bundle == nil && c.PeerRecord == nil {
 		return nil
 	}

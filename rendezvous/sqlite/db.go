@@ -34,11 +34,12 @@ const readers = 4
 
 // DB is an open database. Its methods may be called from any goroutine; those that change something take turns.
 type DB struct {
-	path  string
-	file  *sqlitefile.File
-	write *sql.DB        // file's; what changes something goes through update
-	read  *sql.DB        // file's
-	mail  mailStatements // immutable after Open
+	path   string
+	file   *sqlitefile.File
+	write  *sql.DB        // file's; what changes something goes through update
+	read   *sql.DB        // file's
+	mail   mailStatements // immutable after Open
+	byName *sql.Stmt      // on the reading connections; immutable after Open
 
 	addresses addressCache
 
@@ -73,13 +74,6 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*DB, error) {
 	db.file, db.write, db.read = file, file.Writer(), file.Reader()
 	if err := db.prepare(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
-	}
-	if file.Report() != nil {
-		for _, r := range file.Report().Rows {
-			if r.Table == "mailbox" {
-				log.Error("an envelope is lost; its sender sends it again", slog.Any("recipient", r.Columns["recipient"]), slog.Any("id", r.Columns["id"]))
-			}
-		}
 	}
 	return db, nil
 }
@@ -160,11 +154,18 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err := db.write.QueryRowContext(ctx, "SELECT coalesce(max(mark), 0) FROM refusals").Scan(&db.lastMark); err != nil {
 		return classify("read the mailbox", err)
 	}
+	var err error
+	if db.byName, err = db.read.PrepareContext(ctx, accountByName); err != nil {
+		return classify("prepare to read accounts", err)
+	}
 	return db.mail.prepare(ctx, db)
 }
 
 // Close closes the file. It is idempotent.
 func (db *DB) Close() error {
+	if db.byName != nil {
+		_ = db.byName.Close() // nothing is lost by it
+	}
 	return errors.Join(db.mail.close(), db.file.Close())
 }
 
