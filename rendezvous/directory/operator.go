@@ -89,6 +89,7 @@ func (s *Service) setBan(ctx context.Context, name rendezvous.Username, ban *Ban
 	if err := s.store.UpdateAccount(ctx, name, AccountChange{Ban: &ban}); err != nil {
 		return refusalOf(err)
 	}
+	s.bans.Add(1) // after the ban is written, and before the caller looks for connections
 	if ban != nil {
 		s.o.Logger.Info("user banned", userAttr(name))
 	} else {

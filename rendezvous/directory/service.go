@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -52,6 +53,7 @@ type Service struct {
 	guesses *guesses    // has its own lock
 	seen    *seenNotes  // has its own lock
 	owners  *lru.Cache[identity.Fingerprint, rendezvous.Username]
+	bans    atomic.Uint64 // how many have been made or lifted
 
 	mu     sync.Mutex // guards the following
 	policy Policy

@@ -185,8 +185,14 @@ func (s *Service) Resume(ctx context.Context, c Caller, r *rendezvous.Resume) (*
 	return nil, notEnrolled()
 }
 
-// Admissible says whether an account may be signed in at this moment. Codes: banned, no-such-user.
-func (s *Service) Admissible(ctx context.Context, name rendezvous.Username) error {
+// Bans numbers the state of the bans, for Admissible.
+func (s *Service) Bans() uint64 { return s.bans.Load() }
+
+// Admissible says whether an account that could sign in when Bans returned since may still be signed in. Codes: banned, no-such-user.
+func (s *Service) Admissible(ctx context.Context, name rendezvous.Username, since uint64) error {
+	if s.bans.Load() == since {
+		return nil
+	}
 	a, err := s.store.Account(ctx, name)
 	if err != nil {
 		return refusalOf(err)

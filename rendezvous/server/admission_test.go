@@ -40,14 +40,15 @@ func TestOverlappingSignIns(t *testing.T) {
 	who := w.registeredConn(alice).signed.Load()
 	_ = alice.conn.Close()
 	waitFor(t, func() bool { return w.registeredConn(alice) == nil })
+	bans := w.server.directory.Bans()
 	_, slow := w.opened(t, alice)
 	stays, quick := w.opened(t, alice)
 
 	admitted := make(chan error, 2)
 	slow.mu.Lock() // holds it up between its entry in the registry and its attachment
-	go func() { admitted <- slow.admit(t.Context(), 2, who) }()
+	go func() { admitted <- slow.admit(t.Context(), 2, who, bans) }()
 	waitFor(t, func() bool { return w.registeredConn(alice) == slow })
-	go func() { admitted <- quick.admit(t.Context(), 2, who) }()
+	go func() { admitted <- quick.admit(t.Context(), 2, who, bans) }()
 	select {
 	case err := <-admitted:
 		admitted <- err
@@ -93,6 +94,7 @@ func TestBanDuringSignIn(t *testing.T) {
 	waitFor(t, func() bool { return w.registeredConn(alice) == nil })
 	r, c := w.opened(t, alice)
 	// The account as Resume has read it.
+	bans := w.server.directory.Bans()
 	who, err := w.server.directory.Resume(t.Context(), directory.Caller{PeerID: alice.host.ID()}, &rendezvous.Resume{Username: "alice"})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestBanDuringSignIn(t *testing.T) {
 	if _, err := w.server.Ban(t.Context(), "alice", "spam"); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.admit(t.Context(), 2, who); err == nil {
+	if err := c.admit(t.Context(), 2, who, bans); err == nil {
 		t.Error("a banned user is admitted")
 	}
 	if f := r.read(); f.GetFailure().GetCode() != string(rendezvous.CodeBanned) {

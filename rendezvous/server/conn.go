@@ -21,7 +21,7 @@ import (
 	"github.com/byway-chat/byway/rendezvous/sqlite"
 )
 
-// The queue of frames to one peer. The relay keeps at most 320 deliveries untaken and a peer at most 4,096 submissions unanswered, so only a
+// The queue of frames to one peer. The relay keeps at most 1,536 deliveries untaken and a peer at most 4,096 submissions unanswered, so only a
 // peer that does not read fills it.
 const (
 	maxQueuedFrames = 8192
@@ -44,23 +44,24 @@ type conn struct {
 	since  time.Time
 	writer *framing.Writer
 
-	agent            string // set by the reader in hello
-	greeted          bool   // owned by the reader
+	agent            string   // set by the reader in hello
+	greeted          bool     // owned by the reader
+	carried          *carried // owned by the reader; nil: nothing has gathered
 	requests         requests
 	published, asked *rate.Limiter // immutable
 
 	signed  atomic.Pointer[directory.SignedIn] // set once, by registry.signIn
+	link    atomic.Pointer[link]               // to the relay; set once, after signed
 	signing atomic.Bool                        // a request of the session family is being done
 	heard   atomic.Int64                       // Unix nanoseconds of the last frame
 	ending  atomic.Bool                        // whatever still arrives is ignored
 	dropped atomic.Pointer[string]             // why the stream is to be cut
 	dog     *time.Timer                        // runs watchdog
 
-	mu         sync.Mutex // guards the following; held while attaching, never in deliver
-	deadline   time.Time  // until when it must be signed in
-	enrolment  *directory.Enrolment
-	attachment *relay.Attachment
-	leave      func()
+	mu        sync.Mutex // guards the following; held while attaching, never in deliver
+	deadline  time.Time  // until when it must be signed in
+	enrolment *directory.Enrolment
+	leave     func()
 }
 
 // handle begins to serve one stream. The goroutine that libp2p calls it in has grown with the handshake; the one that will wait for as long as the
@@ -85,8 +86,6 @@ func (s *Server) handle(ctx context.Context, stream network.Stream) {
 // run is the reader goroutine. While the stream is idle there is no other: the writer and the requests have one while they have work.
 func (c *conn) run(ctx context.Context) {
 	defer c.server.conns.remove(c)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	c.writer.After(c.written)
 	c.dog = time.AfterFunc(time.Hour, c.watchdog)
 	c.dog.Reset(rendezvous.SignInTimeout) // not before the field is set, which watchdog reads
@@ -96,7 +95,6 @@ func (c *conn) run(ctx context.Context) {
 	if why := c.dropped.Load(); why != nil {
 		err = errors.New(*why)
 	}
-	cancel()
 	c.writer.Close()
 	c.server.pusher.remove(c)
 	c.requests.close()
@@ -120,19 +118,32 @@ func (c *conn) read(ctx context.Context) error {
 			return err
 		}
 		c.heard.Store(time.Now().UnixNano())
-		if c.ending.Load() {
-			continue
+		if !c.ending.Load() {
+			if err := c.frame(ctx, frame); err != nil {
+				return err
+			}
 		}
-		if token, ok := rendezvous.ParsePing(frame); ok {
-			c.pong(token)
-			continue
+		if !r.More() {
+			c.handOver(ctx)
 		}
-		f, err := rendezvous.ParseFrame(frame)
-		if err != nil {
-			return err
-		}
-		c.dispatch(ctx, f)
 	}
+}
+
+// frame hands one frame to its handler.
+func (c *conn) frame(ctx context.Context, frame []byte) error {
+	if c.carry(ctx, frame) {
+		return nil
+	}
+	if token, ok := rendezvous.ParsePing(frame); ok {
+		c.pong(token)
+		return nil
+	}
+	f, err := rendezvous.ParseFrame(frame)
+	if err != nil {
+		return err
+	}
+	c.dispatch(ctx, f)
+	return nil
 }
 
 // pong answers a heartbeat.
@@ -200,6 +211,9 @@ func (c *conn) drop(why string) {
 func (c *conn) end(g *rendezvous.Goodbye) {
 	if c.ending.Swap(true) {
 		return
+	}
+	if l := c.link.Load(); l != nil {
+		l.outcomes() // what is known is told before the end
 	}
 	_ = c.writer.Add(&rendezvous.Frame{Body: &rendezvous.Frame_Goodbye{Goodbye: g}})
 	c.writer.Close()

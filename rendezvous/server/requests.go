@@ -19,40 +19,50 @@ type requests struct {
 	wg sync.WaitGroup // running
 
 	mu      sync.Mutex // guards the following
-	waiting []func()
-	running int
+	waiting []func(context.Context)
+	running map[int]context.CancelFunc // by number; nil: none
+	started int
 	closed  bool
 }
 
-// do runs f on a goroutine soon; it reports false where too many wait.
-func (r *requests) do(f func()) bool {
+// do runs f on a goroutine soon, with a context that ends with ctx or the stream; it reports false where too many wait.
+func (r *requests) do(ctx context.Context, f func(context.Context)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.waiting) >= maxWaiting {
 		return false
 	}
-	if r.running >= maxRunning {
+	if len(r.running) >= maxRunning {
 		r.waiting = append(r.waiting, f)
 		return true
 	}
-	r.running++
-	r.wg.Go(func() { r.work(f) })
+	if r.running == nil {
+		r.running = make(map[int]context.CancelFunc)
+	}
+	r.started++
+	n := r.started
+	ctx, r.running[n] = context.WithCancel(ctx)
+	r.wg.Go(func() { r.work(ctx, n, f) })
 	return true
 }
 
-// work does f and then what waits.
-func (r *requests) work(f func()) {
+// work is runner n: it does f and then what waits.
+func (r *requests) work(ctx context.Context, n int, f func(context.Context)) {
 	for f != nil {
-		f()
-		f = r.next()
+		f(ctx)
+		f = r.next(n)
 	}
 }
 
-func (r *requests) next() func() {
+func (r *requests) next(n int) func(context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.waiting) == 0 || r.closed {
-		r.running--
+		r.running[n]()
+		delete(r.running, n)
+		if len(r.running) == 0 {
+			r.running = nil // an idle stream has none
+		}
 		return nil
 	}
 	f := r.waiting[0]
@@ -63,10 +73,13 @@ func (r *requests) next() func() {
 	return f
 }
 
-// close forgets what waits and waits for what runs, whose context the caller has cancelled.
+// close forgets what waits, cancels what runs and waits for it.
 func (r *requests) close() {
 	r.mu.Lock()
 	r.closed, r.waiting = true, nil
+	for _, cancel := range r.running {
+		cancel()
+	}
 	r.mu.Unlock()
 	r.wg.Wait()
 }
@@ -77,7 +90,7 @@ func (c *conn) request(ctx context.Context, id uint64, handler func(context.Cont
 		c.reply(0, nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "a request needs a number"))
 		return false
 	}
-	ok := c.requests.do(func() {
+	ok := c.requests.do(ctx, func(ctx context.Context) {
 		f, err := handler(ctx)
 		if f != nil || err != nil {
 			c.reply(id, f, err)

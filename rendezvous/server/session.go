@@ -71,11 +71,12 @@ func (c *conn) register(ctx context.Context, id uint64, r *rendezvous.Register) 
 	if err := c.server.rates.password(c.ip); err != nil {
 		return nil, err
 	}
+	bans := c.server.directory.Bans()
 	who, err := c.server.directory.Register(ctx, c.caller(), r)
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.admit(ctx, id, who)
+	return nil, c.admit(ctx, id, who, bans)
 }
 
 // login checks a password, which lets Enrol follow.
@@ -101,24 +102,27 @@ func (c *conn) enrol(ctx context.Context, id uint64, r *rendezvous.Enrol) (*rend
 	enrolment := c.enrolment
 	c.enrolment = nil
 	c.mu.Unlock()
+	bans := c.server.directory.Bans()
 	who, err := c.server.directory.Enrol(ctx, c.caller(), enrolment, r)
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.admit(ctx, id, who)
+	return nil, c.admit(ctx, id, who, bans)
 }
 
 // resume admits a device that is enrolled.
 func (c *conn) resume(ctx context.Context, id uint64, r *rendezvous.Resume) (*rendezvous.Frame, error) {
+	bans := c.server.directory.Bans()
 	who, err := c.server.directory.Resume(ctx, c.caller(), r)
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.admit(ctx, id, who)
+	return nil, c.admit(ctx, id, who, bans)
 }
 
-// admit makes this the stream of its device, answers SignedIn, and after that opens the flow of envelopes.
-func (c *conn) admit(ctx context.Context, id uint64, who *directory.SignedIn) error {
+// admit makes this the stream of its device, answers SignedIn, and after that opens the flow of envelopes. The account was looked up after
+// bans was taken.
+func (c *conn) admit(ctx context.Context, id uint64, who *directory.SignedIn, bans uint64) error {
 	waiting, err := c.server.relay.Waiting(ctx, relay.Address{User: who.User, Device: who.Device})
 	if err != nil {
 		return err
@@ -126,18 +130,20 @@ func (c *conn) admit(ctx context.Context, id uint64, who *directory.SignedIn) er
 	admitted := &rendezvous.Frame{Id: id, Body: &rendezvous.Frame_SignedIn{SignedIn: &rendezvous.SignedIn{
 		Username: string(who.User), Entry: who.Entry, MailboxMessages: waiting.Messages, MailboxBytes: waiting.Bytes,
 	}}}
-	defer c.writer.Flush()
-	if err := c.join(ctx, who, admitted); err != nil {
+	err = c.join(ctx, who, admitted, bans)
+	c.writer.Flush()
+	if err != nil {
 		return err
 	}
-	c.server.directory.Seen(who.Device) // may write to the disk, so it comes after the lock
+	c.server.directory.Seen(who.Device) // may write to the disk, so it comes after the lock and the answer
 	c.server.log.Debug("peer signed in", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()))
 	return nil
 }
 
 // join takes the place of the device's former stream in the registry, in presence and at the relay, as one step for that device.
-func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rendezvous.Frame) error {
+func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rendezvous.Frame, bans uint64) error {
 	s := c.server
+	remote := c.stream.Conn().RemoteMultiaddr()
 	admission := s.conns.admission(who.Device)
 	admission.Lock()
 	defer admission.Unlock()
@@ -149,7 +155,7 @@ func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rend
 		replaced.end(&rendezvous.Goodbye{Code: string(rendezvous.CodeReplaced), Reason: "this device has connected anew"})
 	}
 	// Ban looks for streams after it has written the ban: whoever comes too late for it sees it here.
-	if err := s.directory.Admissible(ctx, who.User); err != nil {
+	if err := s.directory.Admissible(ctx, who.User, bans); err != nil {
 		c.reply(admitted.GetId(), nil, err)
 		c.end(&rendezvous.Goodbye{Code: string(rendezvous.CodeOf(err))})
 		return errEnded
@@ -160,9 +166,14 @@ func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rend
 	defer c.mu.Unlock()
 	c.leave = s.tracker.Join(presence.Connection{
 		User: who.User, Device: who.Device, PeerID: c.peer, Since: c.since, Agent: c.agent,
-		Transport: transportName(c.stream.Conn().RemoteMultiaddr()), Address: c.stream.Conn().RemoteMultiaddr().String(),
+		Transport: transportName(remote), Address: remote.String(),
 	})
-	if c.attachment, err = s.relay.Attach(relay.Address{User: who.User, Device: who.Device}, c.deliver); err != nil {
+	at := relay.Address{User: who.User, Device: who.Device}
+	l := &link{conn: c}
+	l.sender = s.relay.Sender(at, l)
+	l.attachment, err = s.relay.Attach(at, l)
+	c.link.Store(l)
+	if err != nil {
 		s.log.Error("a signed-in device could not be attached", slog.String("error", err.Error()))
 		c.drop("could not be attached to the relay")
 	}
@@ -172,10 +183,10 @@ func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rend
 // signOut undoes admit. No request is running any more.
 func (c *conn) signOut() {
 	c.mu.Lock()
-	attachment, leave := c.attachment, c.leave
+	leave := c.leave
 	c.mu.Unlock()
-	if attachment != nil {
-		attachment.Close()
+	if l := c.link.Load(); l != nil {
+		l.close()
 	}
 	if leave != nil {
 		leave()
