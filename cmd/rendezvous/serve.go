@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,10 @@ func (p *program) serve(ctx context.Context, s settings, given []func(*pflag.Fla
 	if err != nil {
 		return err
 	}
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer stop()
+	background.Go(func() { newMemory().run(ctx) })
 	reload := func() { p.reload(node, s, given, level, log) }
 	go p.obey(signals, stop, reload) // until the process ends
 	if in, ok := p.terminal(); ok {

@@ -26,6 +26,8 @@ const (
 	// writeTimeout bounds one Write, which only takes long when the other end does not read. Setting a deadline costs about as much as writing a
 	// small frame, so one is used until a quarter of it has passed.
 	writeTimeout = 10 * time.Second
+	// kept is the largest buffer that is used again. Buffers are shared by all Writers, and given up by the garbage collector while nobody writes.
+	kept = 256 << 10
 )
 
 // Stream is what a Writer needs of a network stream.
@@ -59,7 +61,7 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // release gives a buffer back, unless it has grown so much that the next Writer had better not get it.
 func (b *buffer) release() {
-	if cap(b.b) > chunk {
+	if cap(b.b) > kept {
 		return
 	}
 	b.b = b.b[:0]
@@ -222,7 +224,7 @@ func (w *Writer) take(written *buffer) (batch *buffer, closed bool) {
 		return nil, w.closed
 	}
 	batch, w.pending, w.frames = w.pending, nil, 0
-	if written != nil && cap(written.b) <= chunk {
+	if written != nil && cap(written.b) <= kept {
 		written.b = written.b[:0]
 		w.pending = written
 	}
