@@ -287,6 +287,8 @@ func (c *core) askReset(in inbound, id session.ID) {
 	}
 	if now := time.Now(); now.Sub(d.resetAsked) > resetEvery {
 		d.resetAsked = now
+		// It goes in a new session: the device may know ours as little as we know its, and then would never open what we ask.
+		delete(c.senders, d.Fingerprint)
 		c.engine.Reset(d.contact.Name, in.device, id)
 	}
 	in.taken()
