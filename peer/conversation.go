@@ -93,7 +93,8 @@ func (p *Peer) ShownUpto(ctx context.Context, order int64, id string) error {
 	return nil
 }
 
-// Read tells a user that everything received from them so far has been read.
+// Read tells a user that everything received from them so far has been read, unless read receipts are off (SetReadReceipts): then nothing is
+// sent, and that is no error.
 func (p *Peer) Read(ctx context.Context, user string) error {
 	if err := p.up(); err != nil {
 		return err
@@ -104,6 +105,9 @@ func (p *Peer) Read(ctx context.Context, user string) error {
 	}
 	if err := p.contact(ctx, name); err != nil {
 		return err
+	}
+	if p.secretReader.Load() {
+		return nil
 	}
 	return p.core.do(ctx, func() { p.core.engine.Seen(delivery.Account(name)) })
 }

@@ -7,10 +7,10 @@ import (
 )
 
 // The budget of connection attempts of one process, whatever they are for and to whom: in an outage everything fails, and must not
-// fail more often than this. A first message to a few contacts at once finds some saved up.
+// fail more often than this. After a quiet time some are saved up, for first messages to several contacts.
 const (
 	dialsPerSecond = 2
-	dialsBurst     = 4
+	dialsBurst     = 8
 	// A try for the rendezvous dials twice, TCP alone and then everything. Contacts leave so much for it, so that it never waits for them.
 	dialsToRendezvous = 2
 	// dialQueueTime is how long a contact waits for its turn before it counts as not reached.

@@ -38,6 +38,8 @@ type homeFile struct {
 	Pending bool `json:"pending,omitempty"`
 	// History is set once there is one: an enrolled home that has lost it must not begin its numbers again.
 	History bool `json:"history,omitempty"`
+	// NoReadReceipts keeps from contacts what was read.
+	NoReadReceipts bool `json:"no_read_receipts,omitempty"`
 }
 
 // Inspect tells what a home holds without locking or opening it. A home that does not exist is no error.

@@ -189,6 +189,7 @@ func (c *core) doubted(l *link.Link, doubtful bool) {
 	c.post(func() {
 		if d := c.devices[l.Remote().Fingerprint]; d != nil && d.link == l {
 			c.log.Debug("direct way in doubt", slog.String("device", d.Fingerprint.Device()), slog.Bool("doubtful", doubtful))
+			c.engine.DirectDoubt(time.Now(), d.Fingerprint, doubtful)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -93,7 +94,9 @@ type Peer struct {
 	home *home        // immutable
 	hub  *hub         // immutable
 
-	dials dials
+	dials        dials
+	settings     sync.Mutex  // held while a setting changes
+	secretReader atomic.Bool // nobody is told what was read
 
 	// written by Up before core is set, immutable after
 	user       rendezvous.Username
@@ -193,7 +196,7 @@ func (p *Peer) startCore(ctx context.Context, conn *client.Conn) error {
 		return fail(storeError(err))
 	}
 	p.store = store
-	if err := p.home.markHistory(); err != nil {
+	if err := errors.Join(p.home.markHistory(), p.remembered()); err != nil {
 		return fail(err)
 	}
 	if err := store.Sweep(ctx, time.Now()); err != nil {

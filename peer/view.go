@@ -89,4 +89,6 @@ type Status struct {
 	Started     time.Time  `json:"started"`
 	Outbox      int        `json:"outbox"` // messages not yet delivered
 	Contacts    int        `json:"contacts"`
+	// ReadReceipts says whether contacts learn what was read.
+	ReadReceipts bool `json:"read_receipts"`
 }

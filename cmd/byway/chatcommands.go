@@ -29,6 +29,7 @@ func init() {
 		{"way", "[USER] auto|direct|relay", "choose how messages to USER travel", chatWay},
 		{"verify", "[USER] [accept]", "the safety number; accept once both see the same", chatVerify},
 		{"history", "[USER] [COUNT]", "earlier messages", chatHistory},
+		{"receipts", "[on|off]", "whether contacts learn what you have read", chatReceipts},
 		{"status", "", "who you are, and the rendezvous", chatStatus},
 		{"help", "", "this list", chatHelp},
 	}
@@ -219,6 +220,23 @@ func chatHistory(ctx context.Context, c *chat, args []string) error {
 		b.WriteString(historyLine(&list[i]) + "\n")
 	}
 	return c.console.Print(b.String())
+}
+
+func chatReceipts(ctx context.Context, c *chat, args []string) error {
+	if len(args) > 0 {
+		if args[0] != "on" && args[0] != "off" {
+			return usage(fmt.Sprintf("read receipts cannot be %q", args[0]), "/receipts on, or /receipts off")
+		}
+		_, err := do(ctx, c.s, func(cl *api.Client) (struct{}, error) { return struct{}{}, cl.SetReadReceipts(ctx, args[0] == "on") })
+		if err != nil {
+			return err
+		}
+	}
+	st, err := do(ctx, c.s, func(cl *api.Client) (peer.Status, error) { return cl.Status(ctx) })
+	if err != nil {
+		return err
+	}
+	return c.say("* read receipts are %s", onOff(st.ReadReceipts))
 }
 
 func chatStatus(ctx context.Context, c *chat, _ []string) error {

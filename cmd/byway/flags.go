@@ -28,6 +28,7 @@ type flags struct {
 	plain           bool
 	noMDNS          bool
 	listen          []string
+	receipts        string
 	logLevel        string
 	logFormat       string
 }
@@ -44,6 +45,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.BoolVar(&f.plain, "plain", false, "plain lines, no full screen")
 	set.BoolVar(&f.noMDNS, "no-mdns", false, "neither announce nor search on the local network")
 	set.StringArrayVar(&f.listen, "listen", nil, "multiaddr to listen on (repeatable; default: TCP and QUIC, all interfaces, any port)")
+	set.StringVar(&f.receipts, "read-receipts", "", "on or off: whether contacts learn what you have read (remembered; on at first)")
 	set.StringVar(&f.logLevel, "log-level", "error", "debug, info, warn or error; the log goes to standard error")
 	set.StringVar(&f.logFormat, "log-format", "", "text or json (default: text on a terminal, else json)")
 }
@@ -116,6 +118,9 @@ func (f *flags) resolve(getenv func(string) string) error {
 		return &peer.Error{Code: peer.CodeUsage, Message: "the home directory cannot be named", Err: err}
 	}
 	f.home = home
+	if f.receipts != "" && f.receipts != "on" && f.receipts != "off" {
+		return usage(fmt.Sprintf("read receipts cannot be %q", f.receipts), "use --read-receipts on or off")
+	}
 	if f.passwordFile != "" && f.passwordCommand != "" {
 		return usage("a password file and a password command are both given", "give one of them")
 	}

@@ -45,6 +45,11 @@ func (p *program) open(ctx context.Context, n need) (*session, error) {
 	if err := s.openLocked(ctx); err != nil {
 		return nil, err
 	}
+	if p.flags.receipts != "" {
+		if err := s.client.SetReadReceipts(ctx, p.flags.receipts == "on"); err != nil {
+			return nil, errors.Join(err, s.closeLocked())
+		}
+	}
 	return s, nil
 }
 
@@ -142,6 +147,10 @@ func do[O any](ctx context.Context, s *session, request func(c *api.Client) (O, 
 func (s *session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.closeLocked()
+}
+
+func (s *session) closeLocked() error {
 	if s.own != nil {
 		return s.own.Close()
 	}

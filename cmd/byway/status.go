@@ -47,9 +47,17 @@ func statusTable(st *peer.Status) [][]string {
 		{"rendezvous", st.Rendezvous.PeerID + " " + connected},
 		{"not yet delivered", strconv.Itoa(st.Outbox)},
 		{"contacts", strconv.Itoa(st.Contacts)},
+		{"read receipts", onOff(st.ReadReceipts)},
 		{"running since", when(st.Started)},
 		{"version", st.Version},
 	}
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 func (p *program) versionCommand() *cobra.Command {

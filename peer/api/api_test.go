@@ -66,6 +66,7 @@ func TestVerbs(t *testing.T) {
 		{"read", func(c *Client) error { return c.Read(ctx, "bob") }, "read bob"},
 		{"shown", func(c *Client) error { return c.Shown(ctx, "a", "b") }, []string{"a", "b"}},
 		{"shown up to", func(c *Client) error { return c.ShownUpto(ctx, 7, "a") }, "upto 7 a"},
+		{"read receipts", func(c *Client) error { return c.SetReadReceipts(ctx, true) }, "receipts true"},
 		{"who", func(c *Client) error { return drop(c.Who(ctx)) }, "who"},
 		{"route", func(c *Client) error { return drop(c.Route(ctx, "bób")) }, "route bób"},
 		{"ping", func(c *Client) error { return drop(c.Ping(ctx, "bob", "direct")) }, "ping bob direct"},
@@ -289,7 +290,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("got openapi %q, want 3.1", v)
 	}
 	paths, _ := doc["paths"].(map[string]any)
-	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "stop", "events"} {
+	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events"} {
 		if paths["/v1/"+verb] == nil {
 			t.Errorf("no description of /v1/%s", verb)
 		}

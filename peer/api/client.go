@@ -127,6 +127,14 @@ func (c *Client) SetWay(ctx context.Context, user, way string) error {
 	return err
 }
 
+// SetReadReceipts says whether contacts may learn what was read.
+func (c *Client) SetReadReceipts(ctx context.Context, on bool) error {
+	var in receiptsInput
+	in.Body.Read = on
+	_, err := post[none](ctx, c, "/v1/settings/receipts", in.Body, again)
+	return err
+}
+
 // Status returns the state of the peer.
 func (c *Client) Status(ctx context.Context) (peer.Status, error) {
 	return get[peer.Status](ctx, c, "/v1/status", nil)

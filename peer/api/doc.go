@@ -12,6 +12,7 @@
 //	GET  /v1/verify?user=        POST /v1/verify {user, accept}     → verification
 //	GET  /v1/history?user=&search=&limit=                           → [history entry]
 //	POST /v1/read {user}   /v1/way {user, way}   /v1/shown {ids?, upto?}   → nothing
+//	POST /v1/settings/receipts {read}                               → nothing
 //	GET  /v1/status                                                 → status
 //	POST /v1/stop                                                   asks the process that owns the peer to leave
 //	GET  /v1/events?unshown=&after=                                 → server-sent events

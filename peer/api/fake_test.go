@@ -58,6 +58,10 @@ func (f *fake) Shown(_ context.Context, ids ...string) error {
 	return f.note(ids)
 }
 
+func (f *fake) SetReadReceipts(_ context.Context, on bool) error {
+	return f.note(fmt.Sprint("receipts ", on))
+}
+
 func (f *fake) ShownUpto(_ context.Context, order int64, id string) error {
 	return f.note(fmt.Sprint("upto ", order, " ", id))
 }

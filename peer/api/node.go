@@ -25,6 +25,7 @@ type contacts interface {
 	Ping(ctx context.Context, user, way string) (peer.Pong, error)
 	Verify(ctx context.Context, user string, accept bool) (peer.Verification, error)
 	SetWay(ctx context.Context, user, way string) error
+	SetReadReceipts(ctx context.Context, on bool) error
 }
 
 // stream is a subscription to events; it is registered from the moment it is made until Close.

@@ -72,6 +72,12 @@ type shownInput struct {
 	}
 }
 
+type receiptsInput struct {
+	Body struct {
+		Read bool `json:"read" doc:"whether contacts learn what was read"`
+	}
+}
+
 // shownPlace names a message by two fields of its event.
 type shownPlace struct {
 	Order int64  `json:"order" minimum:"1"`
@@ -183,6 +189,9 @@ func contactRoutes(api huma.API, n node) {
 func processRoutes(api huma.API, n node, s *Server) {
 	verb(api, http.MethodGet, "/v1/status", "The state of this peer", func(ctx context.Context, _ *struct{}) (peer.Status, error) {
 		return n.Status(ctx)
+	})
+	act(api, "/v1/settings/receipts", "Choose whether contacts learn what was read", func(ctx context.Context, in *receiptsInput) error {
+		return n.SetReadReceipts(ctx, in.Body.Read)
 	})
 	act(api, "/v1/stop", "Ask the process that owns the peer to leave", func(context.Context, *struct{}) error {
 		s.requestStop()

@@ -242,6 +242,43 @@ func TestReadReceipt(t *testing.T) {
 	})
 }
 
+// TestNoReadReceipt: one who does not want contacts to know what was read tells nobody, also after a restart, until it is wanted again.
+func TestNoReadReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		ctx := context.Background()
+		r := alice.MustSend("bob", "seen?")
+		alice.MustReach(r.ID, peer.StateDelivered)
+		if err := bob.SetReadReceipts(ctx, false); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := bob.Read(ctx, "alice"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if got, err := alice.Receipt(ctx, r.ID); err != nil || got.State != peer.StateDelivered {
+				t.Errorf("alice knows %+v, %v; want delivered and no more", got, err)
+			}
+			bob.Stop()
+			if err := bob.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st, err := bob.Status(ctx); err != nil || st.ReadReceipts {
+			t.Errorf("status: got %+v, %v; want no read receipts", st, err)
+		}
+		if err := bob.SetReadReceipts(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := bob.Read(ctx, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		alice.MustReach(r.ID, peer.StateRead)
+	})
+}
+
 // TestRelayOnlyTellsNoAddress: a contact who is written to by relay only gets no connection from us, also while the peer stays up.
 func TestRelayOnlyTellsNoAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -112,6 +112,41 @@ func TestPartitionHeals(t *testing.T) {
 	}
 }
 
+// TestDoubtfulWay: a direct way that has gone quiet does not hold a conversation up. While it is in doubt messages arrive by the relay, once and in order.
+func TestDoubtfulWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		if got := alice.MustReach(alice.MustSend("bob", "0").ID, peer.StateDelivered); got.Way != peer.WayLAN {
+			t.Fatalf("went by %q, want lan", got.Way)
+		}
+		time.Sleep(17300 * time.Millisecond)
+		w.Split(alice, bob, true)
+		want := []string{"0"}
+		var last peer.Receipt
+		for i := range 30 {
+			want = append(want, fmt.Sprint(i+1))
+			last = alice.MustSend("bob", want[i+1])
+			if i == 0 {
+				within(t, "the first message in doubt", 2*time.Second, func() bool { return len(bob.Bodies()) == 2 })
+				continue
+			}
+			within(t, fmt.Sprint("message ", i), 200*time.Millisecond, func() bool { return len(bob.Bodies()) == i+2 })
+			time.Sleep(300 * time.Millisecond)
+		}
+		if got := alice.MustReach(last.ID, peer.StateDelivered); got.Way != peer.WayRelay {
+			t.Errorf("went by %q, want relay", got.Way)
+		}
+		w.Split(alice, bob, false)
+		time.Sleep(30 * time.Second)
+		want = append(want, "directly")
+		if got := alice.MustReach(alice.MustSend("bob", "directly").ID, peer.StateDelivered); got.Way != peer.WayLAN {
+			t.Errorf("30 s after the direct way was back it went by %q, want lan", got.Way)
+		}
+		shown(t, "bob", bob, want...)
+	})
+}
+
 // TestNoDialStorm: in an outage of everything, with messages for many people waiting, a peer dials at most twice a second, whatever for.
 func TestNoDialStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
