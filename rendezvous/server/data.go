@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -23,6 +24,9 @@ const (
 	// ConfigFile is the configuration in the data directory, read by the program where no other is named.
 	ConfigFile = "rendezvous.toml"
 )
+
+// unfinished begins the name of a file that is being written; openData removes what a process that was killed has left.
+const unfinished = ".new-"
 
 const hostKeyType = "BYWAY RENDEZVOUS HOST KEY"
 
@@ -83,6 +87,13 @@ func openData(dir string) (*data, error) {
 	if err != nil {
 		return nil, err
 	}
+	left, err := filepath.Glob(filepath.Join(dir, unfinished+"*"))
+	for _, name := range left {
+		err = errors.Join(err, os.Remove(name))
+	}
+	if err != nil {
+		return nil, &SetupError{Problem: "the data directory cannot be written to", Hint: "check its owner", Err: errors.Join(err, lock.Close())}
+	}
 	return &data{dir: dir, lock: lock}, nil
 }
 
@@ -94,10 +105,11 @@ func checkOurs(dir string) error {
 	}
 	foreign := false
 	for _, e := range entries {
-		switch e.Name() {
-		case hostKeyFile, ConfigFile, databaseFile:
+		switch name := e.Name(); {
+		case name == hostKeyFile, name == ConfigFile, name == databaseFile:
 			return nil
-		case lockFile: // a person's home has one of that name too, so it proves nothing
+		case name == lockFile: // a person's home has one of that name too, so it proves nothing
+		case strings.HasPrefix(name, unfinished): // a rendezvous was killed while it wrote its first file
 		default:
 			foreign = true
 		}
@@ -188,7 +200,7 @@ func makeHostKey(path string) (crypto.PrivKey, error) {
 // writeFile puts content at path in one step, readable by the owner alone: a reader sees the old file or the whole new one, after a
 // power loss too.
 func writeFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	f, err := os.CreateTemp(filepath.Dir(path), unfinished+"*")
 	if err != nil {
 		return err
 	}

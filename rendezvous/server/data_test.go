@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,5 +28,27 @@ func TestHomeOfAPersonIsNoDataDirectory(t *testing.T) {
 	}
 	if err := checkOurs(t.TempDir()); err != nil {
 		t.Errorf("an empty directory: %v", err)
+	}
+}
+
+// TestKilledWhileItWroteItsFirstFile: what a killed rendezvous has left is neither somebody else's nor kept.
+func TestKilledWhileItWroteItsFirstFile(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, unfinished+"1234")
+	for _, name := range []string{left, filepath.Join(dir, lockFile)} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := openData(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if _, err := d.hostKey(); err != nil {
+		t.Error(err)
 	}
 }
