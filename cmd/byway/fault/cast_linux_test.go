@@ -77,7 +77,13 @@ type voice struct {
 	stream *stage.Stream // the program that runs, or ran last; nil before the first
 	over   chan struct{} // closed when all that stream printed is in the ledger
 
-	typewriter atomic.Pointer[stage.Stream] // stream, for whoever types
+	typewriter atomic.Pointer[typewriter] // of stream, for whoever types
+}
+
+// typewriter is the standard input of a program, and the number of the screen that answers.
+type typewriter struct {
+	stream *stage.Stream
+	screen uint64
 }
 
 // setting says where the parts of a cast live. The zero value is loopback and memory.
@@ -165,8 +171,9 @@ func (v *voice) launch(args ...string) {
 	v.t.Helper()
 	v.stream = v.Open("bot", args...)
 	v.over = make(chan struct{})
-	v.typewriter.Store(v.stream)
-	go v.listen(v.stream, v.over, screens.Add(1))
+	screen := screens.Add(1)
+	v.typewriter.Store(&typewriter{v.stream, screen})
+	go v.listen(v.stream, v.over, screen)
 }
 
 func (v *voice) listen(s *stage.Stream, over chan<- struct{}, screen uint64) {
@@ -217,7 +224,8 @@ func (v *voice) say(to, padding string) *letter {
 	w := v.ledger.write(v.User, to, padding)
 	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body})
 	if to := v.typewriter.Load(); err == nil && to != nil {
-		_ = to.TryWrite(string(line)) // to a program that was killed: then it is not accepted
+		v.ledger.typed(w, to.screen)
+		_ = to.stream.TryWrite(string(line)) // to a program that was killed: then it is not accepted
 	}
 	return w
 }
@@ -252,10 +260,18 @@ func (c *cast) leave() {
 	c.o.Kill()
 }
 
-// audit settles the ledger, compares all histories with it, and returns the tally. The programs must run.
-func (c *cast) audit() tally {
+// compare waits until everything accepted was shown, compares all histories with the ledger, and returns the tally. The programs must run.
+func (c *cast) compare(patience time.Duration) tally {
 	c.t.Helper()
-	c.ledger.settle(patience)
+	var running []uint64
+	for _, v := range c.people {
+		select {
+		case <-v.stream.Ended:
+		default:
+			running = append(running, v.typewriter.Load().screen)
+		}
+	}
+	c.ledger.settle(running, patience)
 	for i, v := range c.people {
 		for _, w := range c.people[i+1:] {
 			c.ledger.audit(c.t, v.Person, w.User)
@@ -265,10 +281,10 @@ func (c *cast) audit() tally {
 	return c.ledger.numbers()
 }
 
-// verdict is audit, fails the test for each fault, adds the tally to the summary and logs what the programs said where it failed.
+// verdict is compare that fails the test for each fault, adds the tally to the summary and logs what the programs said where it failed.
 func (c *cast) verdict(faults string, count int) tally {
 	c.t.Helper()
-	c.audit()
+	c.compare(patience)
 	sum := c.ledger.check(c.t)
 	summary.add(c.t.Name(), faults, count, sum)
 	if c.t.Failed() {

@@ -3,6 +3,8 @@ package fault
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -67,4 +69,35 @@ func (c *cast) killOne(_ string) {
 func (c *cast) breathe() {
 	const backlog = 500
 	c.ledger.await(patience, func() bool { return c.ledger.sum.accepted-c.ledger.sum.shown < backlog })
+}
+
+// TestKillWithoutWrites is the control: programs that were killed and whose last writes had never reached their files. Then messages must be missing.
+func TestKillWithoutWrites(t *testing.T) {
+	t.Parallel()
+	c := newCast(t, setting{})
+	c.everybody()
+	wait := c.chatter(20)
+	if !c.ledger.await(patience, func() bool { return c.ledger.sum.delivered >= 40 }) {
+		t.Fatal("nothing is delivered")
+	}
+	c.leave()
+	wait()
+	for _, v := range c.people {
+		logs, err := filepath.Glob(filepath.Join(v.Home, "*-wal"))
+		if err != nil || len(logs) == 0 {
+			t.Fatalf("%s has no write-ahead log: %v", v.User, err)
+		}
+		for _, name := range logs {
+			if err := os.Truncate(name, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.o.Again()
+	c.everybody()
+	if sum := c.compare(time.Second); sum.lost == 0 {
+		t.Error("programs that had written nothing have lost nothing: killing them proves nothing")
+	} else {
+		t.Logf("of %d accepted messages: %s", sum.accepted, sum)
+	}
 }

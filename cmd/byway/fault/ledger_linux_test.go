@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ type letter struct {
 	from, to string
 	count    int // of the letters from this sender to this recipient, from 1
 
+	typed                       uint64 // the screen of the program that got it; 0: none did
+	answered                    bool   // that program has said what became of it
 	accepted, stored, delivered bool
 	refused                     string // the code of the error, or the reason of failed
 	shown                       int    // how often a screen of the recipient's has shown it
@@ -91,8 +94,10 @@ func (l *ledger) note(user string, screen uint64, e *stage.Event) {
 		l.rememberLocked("%s misses %d to %d from %s", user, e.First, e.Last, e.From)
 	case "error":
 		// "failed" says that a disk did, which leaves open what it holds when it comes back; every other code says that nothing was accepted.
-		if w := l.letters[e.Re]; w != nil && e.Code != "failed" {
-			w.refused = e.Code
+		if w := l.letters[e.Re]; w != nil {
+			if w.answered = true; e.Code != "failed" {
+				w.refused = e.Code
+			}
 		}
 	}
 }
@@ -106,6 +111,7 @@ func (l *ledger) noteStateLocked(e *stage.Event) {
 		return // it was killed before it had said the number
 	}
 	l.byNumber[e.ID] = w
+	w.answered = true
 	switch e.State {
 	case "accepted":
 		if !w.accepted {
@@ -224,10 +230,34 @@ func (l *ledger) numbers() tally {
 	return l.sum
 }
 
-// settle waits until everything accepted was shown; what is missing then is lost.
-func (l *ledger) settle(patience time.Duration) {
+// typed takes down that a program was given a letter.
+func (l *ledger) typed(w *letter, screen uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.typed = screen
+}
+
+// unansweredLocked is how many letters one of these programs was given and has said nothing of.
+func (l *ledger) unansweredLocked(running []uint64) (n int) {
+	for _, w := range l.letters {
+		if !w.answered && w.typed != 0 && slices.Contains(running, w.typed) {
+			n++
+		}
+	}
+	return n
+}
+
+// settle waits until the programs that run have answered everything and all that was accepted was shown; what is missing then is lost.
+func (l *ledger) settle(running []uint64, patience time.Duration) {
 	// Counting all letters at each event would cost more than the events: the sums first.
-	l.await(patience, func() bool { return l.sum.shown >= l.sum.accepted && l.owedLocked() == 0 })
+	settled := l.await(patience, func() bool {
+		return l.sum.shown >= l.sum.accepted && l.owedLocked() == 0 && l.unansweredLocked(running) == 0
+	})
+	if !settled {
+		l.mu.Lock()
+		l.rememberLocked("%d messages were neither accepted nor refused after %v", l.unansweredLocked(running), patience)
+		l.mu.Unlock()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, w := range l.letters {
