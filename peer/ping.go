@@ -54,7 +54,8 @@ func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
 	defer timer.Stop()
 	select {
 	case n := <-answered:
-		return Pong{Way: n.Way, RTT: milliseconds(time.Since(started))}, nil
+		rtt := milliseconds(time.Since(started))
+		return Pong{Way: n.Way, RTT: &rtt}, nil
 	case <-timer.C:
 	case <-ctx.Done():
 	}

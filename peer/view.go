@@ -61,10 +61,10 @@ type RouteEntry struct {
 
 // Pong is one answered (or missed) round trip of ping.
 type Pong struct {
-	Way    Way     `json:"way"`
-	RTT    float64 `json:"rtt_ms"`
-	Lost   bool    `json:"lost,omitempty"`
-	Reason string  `json:"reason,omitempty"`
+	Way    Way      `json:"way"`
+	RTT    *float64 `json:"rtt_ms"` // nil: Lost
+	Lost   bool     `json:"lost,omitempty"`
+	Reason string   `json:"reason,omitempty"`
 }
 
 // Verification is what two people compare to know that nobody stands between them.

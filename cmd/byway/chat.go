@@ -25,6 +25,8 @@ type chat struct {
 	marks    marks
 	outgoing *outgoing
 	last     correspondent
+	underWay underWayTexts
+	comings  *comings
 }
 
 // chat runs until the end of input, q! or Ctrl-C.
@@ -66,6 +68,8 @@ func (c *chat) run(ctx context.Context) (err error) {
 		f.Close()
 		return errors.Join(err, shown.Close())
 	}
+	c.comings = newComings(func(line string) { _ = c.say("%s", line) })
+	defer c.comings.stop()
 	ended := make(chan error, 1)
 	over, finish := context.WithCancel(work)
 	go func() {

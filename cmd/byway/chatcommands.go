@@ -75,12 +75,14 @@ func (c *chat) send(ctx context.Context, l chatLine) error {
 	if err != nil {
 		return err
 	}
-	ref := c.outgoing.begin("")
+	id := c.underWay.add(text)
+	ref := c.outgoing.begin(id)
 	_, err = do(ctx, c.s, func(cl *api.Client) (peer.Receipt, error) {
 		return cl.Send(ctx, to, text, peer.SendOptions{Ref: ref})
 	})
 	if err != nil {
 		c.outgoing.end(ref)
+		c.underWay.drop(id)
 		return c.colonHint(l, err)
 	}
 	c.last.choose(to)
@@ -149,11 +151,7 @@ func chatPing(ctx context.Context, c *chat, args []string) error {
 		if err != nil {
 			return err
 		}
-		line := fmt.Sprintf("%d %-7s %s", i+1, clean(string(pong.Way)), inWords(milliseconds(pong.RTT)))
-		if pong.Lost {
-			line = fmt.Sprintf("%d lost  %s", i+1, clean(pong.Reason))
-		}
-		if err := c.say("%s", line); err != nil {
+		if err := c.say("%s", pongLine(i+1, pong)); err != nil {
 			return err
 		}
 	}

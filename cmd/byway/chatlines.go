@@ -83,10 +83,7 @@ func (c *chat) eventLine(e *peer.Event, ours bool) string {
 		}
 		return c.stateLine(e)
 	case peer.EventPresence:
-		if e.Online != nil && *e.Online {
-			return fmt.Sprintf("* %s is online", clean(e.User))
-		}
-		return fmt.Sprintf("* %s has left", clean(e.User))
+		c.comings.change(e.User, e.Online != nil && *e.Online)
 	case peer.EventRoute:
 		return routeLine(e)
 	case peer.EventRendezvous:
@@ -101,9 +98,9 @@ func (c *chat) eventLine(e *peer.Event, ours bool) string {
 	return ""
 }
 
-// stateLine is a delivery mark, with the recipient where several are written to.
+// stateLine is a delivery mark, which names the message where several are under way.
 func (c *chat) stateLine(e *peer.Event) string {
-	to := clean(e.To)
+	to := clean(e.To) + c.underWay.name(e)
 	took := ""
 	if e.MS != nil {
 		took = " " + inWords(milliseconds(*e.MS))

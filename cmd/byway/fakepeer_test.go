@@ -134,7 +134,7 @@ func (f *fakePeer) ping(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	}
-	answer(w, peer.Pong{Way: peer.WayRelay, RTT: 1.5})
+	answer(w, peer.Pong{Way: peer.WayRelay, RTT: ptr(1.5)})
 }
 
 func (f *fakePeer) stream(w http.ResponseWriter, r *http.Request) {

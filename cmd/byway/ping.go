@@ -108,10 +108,15 @@ func (g *pinging) print(i int, pong peer.Pong) error {
 	if g.p.flags.json {
 		return g.p.lines.entry("pong", pong)
 	}
-	if pong.Lost {
-		return g.p.say("%d lost  %s", i, clean(pong.Reason))
+	return g.p.say("%s", pongLine(i, pong))
+}
+
+// pongLine is the i-th round trip for people.
+func pongLine(i int, pong peer.Pong) string {
+	if pong.Lost || pong.RTT == nil {
+		return fmt.Sprintf("%d lost  %s", i, clean(pong.Reason))
 	}
-	return g.p.say("%d %-7s %s", i, clean(string(pong.Way)), inWords(milliseconds(pong.RTT)))
+	return fmt.Sprintf("%d %-7s %s", i, clean(string(pong.Way)), inWords(milliseconds(*pong.RTT)))
 }
 
 // pingSummary is the last object of ping; the percentiles are null when nothing came back.
@@ -129,10 +134,10 @@ func summarise(list []peer.Pong) pingSummary {
 	sum := pingSummary{Sent: len(list)}
 	var ms []float64
 	for _, pong := range list {
-		if pong.Lost {
+		if pong.Lost || pong.RTT == nil {
 			continue
 		}
-		ms = append(ms, pong.RTT)
+		ms = append(ms, *pong.RTT)
 		if sum.best == "" || direct(pong.Way) {
 			sum.best = pong.Way
 		}

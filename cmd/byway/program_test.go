@@ -305,7 +305,7 @@ func TestOutgoing(t *testing.T) {
 func TestSummary(t *testing.T) {
 	var list []peer.Pong
 	for i := range 100 {
-		list = append(list, peer.Pong{Way: peer.WayRelay, RTT: float64(100 - i)})
+		list = append(list, peer.Pong{Way: peer.WayRelay, RTT: ptr(float64(100 - i))})
 	}
 	got := summarise(append(list, peer.Pong{Lost: true}))
 	want := pingSummary{Sent: 101, Received: 100, P50: ptr(50.0), P90: ptr(90.0), P99: ptr(99.0), best: peer.WayRelay}

@@ -75,7 +75,8 @@ func (f *fake) Route(_ context.Context, user string) ([]peer.RouteEntry, error) 
 }
 
 func (f *fake) Ping(_ context.Context, user, way string) (peer.Pong, error) {
-	return peer.Pong{Way: peer.WayLAN, RTT: 0.7}, f.note("ping " + user + " " + way)
+	rtt := 0.7
+	return peer.Pong{Way: peer.WayLAN, RTT: &rtt}, f.note("ping " + user + " " + way)
 }
 
 func (f *fake) Verify(_ context.Context, user string, accept bool) (peer.Verification, error) {

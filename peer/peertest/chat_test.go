@@ -208,7 +208,7 @@ func TestPingAndRoute(t *testing.T) {
 		alice.MustReach(alice.MustSend("bob", "hello").ID, peer.StateDelivered)
 		for way, want := range map[string]peer.Way{"": peer.WayLAN, "direct": peer.WayLAN, "relay": peer.WayRelay} {
 			p, err := alice.Ping(ctx, "bob", way)
-			if err != nil || p.Lost || p.Way != want || p.RTT < 9 {
+			if err != nil || p.Lost || p.Way != want || *p.RTT < 9 {
 				t.Errorf("ping by %q: got %+v, %v", way, p, err)
 			}
 		}
@@ -216,6 +216,12 @@ func TestPingAndRoute(t *testing.T) {
 		if err != nil || len(routes) != 3 || !routes[0].InUse || routes[0].Way != peer.WayLAN {
 			t.Errorf("routes: got %+v, %v", routes, err)
 		}
+		w.Cut(bob, true)
+		if p, err := alice.Ping(ctx, "bob", ""); err != nil || !p.Lost || p.RTT != nil {
+			t.Errorf("lost ping: got %+v, %v; want no round trip at all", p, err)
+		}
+		w.Cut(bob, false)
+		time.Sleep(20 * time.Second)
 		bob.Stop()
 		time.Sleep(15 * time.Second)
 		if _, err := alice.Ping(ctx, "bob", ""); peer.CodeOf(err) != peer.CodeUnreachable {
