@@ -159,11 +159,11 @@ func (p *Peer) converse(ctx context.Context, conn *client.Conn) error {
 		prepared <- err
 	}()
 	var goodbye *rendezvous.Goodbye
-	for f := range conn.Pushes() {
-		if g := f.GetGoodbye(); g != nil {
-			goodbye = g
+	for pushed := range conn.Pushes() {
+		if pushed.Goodbye != nil {
+			goodbye = pushed.Goodbye
 		}
-		p.core.post(func() { p.core.push(time.Now(), conn, f) })
+		p.core.post(func() { p.core.push(time.Now(), conn, &pushed) })
 	}
 	err := <-prepared
 	if goodbye != nil {

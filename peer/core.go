@@ -321,18 +321,13 @@ func (c *core) hurry(now time.Time, fresh []delivery.Op) bool {
 	return !now.Before(c.lazy)
 }
 
-// acknowledge tells the rendezvous what it may forget. What finds no room waits for the next time; what a connection that has ended was
-// not told is delivered again, and known as a duplicate.
+// acknowledge tells the rendezvous what it may forget. What a connection that has ended was not told is delivered again, and known as a
+// duplicate.
 func (c *core) acknowledge() {
-	if len(c.taken) == 0 || c.conn == nil {
-		c.taken = nil
-		return
+	if len(c.taken) > 0 && c.conn != nil {
+		_ = c.conn.Taken(c.taken...)
 	}
-	if err := c.conn.Taken(c.taken...); errors.Is(err, client.ErrQueueFull) {
-		c.retry = true
-		return
-	}
-	c.taken = nil
+	c.taken = c.taken[:0]
 }
 
 // restart begins again from the disk after a failed commit: memory is ahead of it, and nothing of what was to be acknowledged may

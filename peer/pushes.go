@@ -2,7 +2,9 @@ package peer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -38,54 +40,70 @@ func (c *core) names() []string {
 }
 
 // push handles what the rendezvous sends of its own accord. What an older connection still brings is of no use any more.
-func (c *core) push(now time.Time, conn *client.Conn, f *rendezvous.Frame) {
+func (c *core) push(now time.Time, conn *client.Conn, p *client.Pushed) {
 	if c.conn != conn {
 		return
 	}
-	switch {
-	case f.GetDeliver() != nil:
-		c.delivered(f.GetDeliver())
-	case f.GetOutcome() != nil:
-		c.outcome(now, f.GetId(), f.GetOutcome())
-	case f.GetPresence() != nil:
-		c.presence(now, f.GetPresence())
+	for i := range p.Deliveries {
+		c.delivered(&p.Deliveries[i])
+	}
+	for i := range p.Outcomes {
+		c.outcome(now, &p.Outcomes[i])
+	}
+	for _, presence := range p.Presence {
+		c.presence(now, presence)
+	}
+	if p.Refusals != nil {
+		c.refusals(conn, p.Refusals)
 	}
 }
 
-func (c *core) delivered(d *rendezvous.Deliver) {
-	id, conn := d.GetId(), c.conn
-	in := inbound{name: delivery.Account(d.GetUsername()), way: WayRelay, envelope: d.GetEnvelope()}
+func (c *core) delivered(d *rendezvous.Delivery) {
+	id, conn := d.ID, c.conn
+	in := inbound{name: delivery.Account(d.Username), way: WayRelay, envelope: d.Envelope}
 	in.taken = func() {
 		if c.conn == conn {
 			c.taken = append(c.taken, id)
 		}
 	}
-	if d.GetStored() {
+	if d.Stored {
 		in.way = WayMailbox
 	}
-	if copy(in.device[:], d.GetDevice()) != len(in.device) {
+	if copy(in.device[:], d.Device) != len(in.device) {
 		c.discard(in, "sender's fingerprint is malformed")
 		return
 	}
 	c.receive(in)
 }
 
-func (c *core) outcome(now time.Time, id uint64, o *rendezvous.Outcome) {
-	sends := c.submits[id]
-	delete(c.submits, id)
+func (c *core) outcome(now time.Time, o *client.Outcome) {
+	sends := c.submits[o.ID]
+	delete(c.submits, o.ID)
 	for _, s := range sends {
 		if s.N == 0 {
 			continue
 		}
-		switch o.GetState() {
+		switch o.State {
 		case rendezvous.Outcome_STORED:
 			c.engine.Stored(now, s.To, s.Device, s.N)
 		case rendezvous.Outcome_REFUSED:
-			wait := time.Duration(min(o.GetRetryAfterMs(), uint64(time.Hour.Milliseconds()))) * time.Millisecond
-			c.engine.Refused(now, s.To, s.Device, s.N, o.GetCode(), wait)
+			wait := time.Duration(min(o.RetryAfterMs, uint64(time.Hour.Milliseconds()))) * time.Millisecond
+			c.engine.Refused(now, s.To, s.Device, s.N, string(o.Code), wait)
 		default: // taken: the device's own acknowledgement says more
 		}
 	}
+}
+
+// refusals tells the person, and then the rendezvous that this was done, what did not fit into the mailbox while this device was away.
+func (c *core) refusals(conn *client.Conn, r *rendezvous.Refusals) {
+	since := time.UnixMilli(int64(min(r.GetSinceMs(), math.MaxInt64))).UTC()
+	c.log.Warn("the mailbox was full", slog.Uint64("refused", r.GetMessages()), slog.Uint64("accounts", r.GetAccounts()), slog.Time("since", since))
+	c.hub.publish(Event{
+		Type: EventError, Code: string(rendezvous.CodeMailboxFull),
+		Message: fmt.Sprintf("since %s your mailbox was too full for %d envelopes from %d accounts; their programs send them again",
+			since.Format(time.RFC3339), r.GetMessages(), r.GetAccounts()),
+	})
+	_ = conn.Told(r.GetMark()) // where the connection has ended, it is told again
 }
 
 // ask looks a name up beside the core and calls then in the core, whatever came of it.

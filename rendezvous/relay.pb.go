@@ -27,7 +27,7 @@ type Outcome_State int32
 
 const (
 	Outcome_STATE_UNSPECIFIED Outcome_State = 0
-	Outcome_TAKEN             Outcome_State = 1 // the recipient's device has said that it holds it
+	Outcome_TAKEN             Outcome_State = 1 // the recipient's device has said that it holds it; told late, together with others
 	Outcome_STORED            Outcome_State = 2 // in the mailbox, fsynced
 	Outcome_REFUSED           Outcome_State = 3 // see code; nothing was kept
 )
@@ -72,10 +72,10 @@ func (x Outcome_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome_State.Descriptor instead.
 func (Outcome_State) EnumDescriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{1, 0}
+	return file_relay_proto_rawDescGZIP(), []int{2, 0}
 }
 
-// Submit hands over one envelope for one device. Answered by Outcome with the same frame id, out of order.
+// Submit hands over one envelope for one device. Its frame id is what an Outcome will name.
 type Submit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Device        []byte                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`                      // the recipient's fingerprint, 32 bytes
@@ -136,19 +136,73 @@ func (x *Submit) GetLiveOnly() bool {
 	return false
 }
 
-// Outcome says what became of a submitted envelope. STORED may be followed by TAKEN never: one Outcome ends a Submit.
+// Run is several numbers in a row.
+type Run struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	More          uint64                 `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // how many numbers follow the first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Run) Reset() {
+	*x = Run{}
+	mi := &file_relay_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Run) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Run) ProtoMessage() {}
+
+func (x *Run) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Run.ProtoReflect.Descriptor instead.
+func (*Run) Descriptor() ([]byte, []int) {
+	return file_relay_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Run) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Run) GetMore() uint64 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+// Outcome says what became of submitted envelopes. Its frame carries id 0. Each Submit is named by exactly one Outcome.
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         Outcome_State          `protobuf:"varint,1,opt,name=state,proto3,enum=byway.rendezvous.v1.Outcome_State" json:"state,omitempty"`
 	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	RetryAfterMs  uint64                 `protobuf:"varint,3,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	Submits       []*Run                 `protobuf:"bytes,4,rep,name=submits,proto3" json:"submits,omitempty"` // by the ids of their frames
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_relay_proto_msgTypes[1]
+	mi := &file_relay_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -160,7 +214,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[1]
+	mi := &file_relay_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -173,7 +227,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{1}
+	return file_relay_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Outcome) GetState() Outcome_State {
@@ -197,10 +251,17 @@ func (x *Outcome) GetRetryAfterMs() uint64 {
 	return 0
 }
 
+func (x *Outcome) GetSubmits() []*Run {
+	if x != nil {
+		return x.Submits
+	}
+	return nil
+}
+
 // Deliver is pushed to the recipient's device.
 type Deliver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`            // for Taken; unique on this stream
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`            // for Taken; rises by one on this stream, from 1
 	Username      string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"` // the submitting account, as the rendezvous authenticated it
 	Device        []byte                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`     // the submitting device's fingerprint
 	Envelope      []byte                 `protobuf:"bytes,4,opt,name=envelope,proto3" json:"envelope,omitempty"`
@@ -212,7 +273,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_relay_proto_msgTypes[2]
+	mi := &file_relay_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +285,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[2]
+	mi := &file_relay_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +298,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{2}
+	return file_relay_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Deliver) GetId() uint64 {
@@ -285,14 +346,15 @@ func (x *Deliver) GetSubmittedMs() uint64 {
 // Taken acknowledges deliveries: the device has them on its disk (or will never want them) and the rendezvous may forget them.
 type Taken struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ids           []uint64               `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	Deliveries    []*Run                 `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"` // by their ids; at most 4,096 in one frame
+	Refusals      uint64                 `protobuf:"varint,2,opt,name=refusals,proto3" json:"refusals,omitempty"`    // mark of a Refusals that the device has told its person, 0 for none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_relay_proto_msgTypes[3]
+	mi := &file_relay_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +366,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[3]
+	mi := &file_relay_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,14 +379,90 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{3}
+	return file_relay_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *Taken) GetIds() []uint64 {
+func (x *Taken) GetDeliveries() []*Run {
 	if x != nil {
-		return x.Ids
+		return x.Deliveries
 	}
 	return nil
+}
+
+func (x *Taken) GetRefusals() uint64 {
+	if x != nil {
+		return x.Refusals
+	}
+	return 0
+}
+
+// Refusals is pushed after SignedIn to a device for which envelopes have been refused because the account's mailbox was full.
+type Refusals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mark          uint64                 `protobuf:"varint,1,opt,name=mark,proto3" json:"mark,omitempty"` // for Taken, after which they are not told again
+	Messages      uint64                 `protobuf:"varint,2,opt,name=messages,proto3" json:"messages,omitempty"`
+	Accounts      uint64                 `protobuf:"varint,3,opt,name=accounts,proto3" json:"accounts,omitempty"`              // that sent them
+	SinceMs       uint64                 `protobuf:"varint,4,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // when the first was refused, Unix milliseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusals) Reset() {
+	*x = Refusals{}
+	mi := &file_relay_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusals) ProtoMessage() {}
+
+func (x *Refusals) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusals.ProtoReflect.Descriptor instead.
+func (*Refusals) Descriptor() ([]byte, []int) {
+	return file_relay_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Refusals) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *Refusals) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *Refusals) GetAccounts() uint64 {
+	if x != nil {
+		return x.Accounts
+	}
+	return 0
+}
+
+func (x *Refusals) GetSinceMs() uint64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
 }
 
 var File_relay_proto protoreflect.FileDescriptor
@@ -335,11 +473,15 @@ const file_relay_proto_rawDesc = "" +
 	"\x06Submit\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x1a\n" +
 	"\benvelope\x18\x02 \x01(\fR\benvelope\x12\x1b\n" +
-	"\tlive_only\x18\x03 \x01(\bR\bliveOnly\"\xc1\x01\n" +
+	"\tlive_only\x18\x03 \x01(\bR\bliveOnly\"/\n" +
+	"\x03Run\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\x04R\x04more\"\xf5\x01\n" +
 	"\aOutcome\x128\n" +
 	"\x05state\x18\x01 \x01(\x0e2\".byway.rendezvous.v1.Outcome.StateR\x05state\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12$\n" +
-	"\x0eretry_after_ms\x18\x03 \x01(\x04R\fretryAfterMs\"B\n" +
+	"\x0eretry_after_ms\x18\x03 \x01(\x04R\fretryAfterMs\x122\n" +
+	"\asubmits\x18\x04 \x03(\v2\x18.byway.rendezvous.v1.RunR\asubmits\"B\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05TAKEN\x10\x01\x12\n" +
@@ -352,9 +494,17 @@ const file_relay_proto_rawDesc = "" +
 	"\x06device\x18\x03 \x01(\fR\x06device\x12\x1a\n" +
 	"\benvelope\x18\x04 \x01(\fR\benvelope\x12\x16\n" +
 	"\x06stored\x18\x05 \x01(\bR\x06stored\x12!\n" +
-	"\fsubmitted_ms\x18\x06 \x01(\x04R\vsubmittedMs\"\x19\n" +
-	"\x05Taken\x12\x10\n" +
-	"\x03ids\x18\x01 \x03(\x04R\x03idsB(Z&github.com/byway-chat/byway/rendezvousb\x06proto3"
+	"\fsubmitted_ms\x18\x06 \x01(\x04R\vsubmittedMs\"]\n" +
+	"\x05Taken\x128\n" +
+	"\n" +
+	"deliveries\x18\x01 \x03(\v2\x18.byway.rendezvous.v1.RunR\n" +
+	"deliveries\x12\x1a\n" +
+	"\brefusals\x18\x02 \x01(\x04R\brefusals\"q\n" +
+	"\bRefusals\x12\x12\n" +
+	"\x04mark\x18\x01 \x01(\x04R\x04mark\x12\x1a\n" +
+	"\bmessages\x18\x02 \x01(\x04R\bmessages\x12\x1a\n" +
+	"\baccounts\x18\x03 \x01(\x04R\baccounts\x12\x19\n" +
+	"\bsince_ms\x18\x04 \x01(\x04R\asinceMsB(Z&github.com/byway-chat/byway/rendezvousb\x06proto3"
 
 var (
 	file_relay_proto_rawDescOnce sync.Once
@@ -369,21 +519,25 @@ func file_relay_proto_rawDescGZIP() []byte {
 }
 
 var file_relay_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_relay_proto_goTypes = []any{
 	(Outcome_State)(0), // 0: byway.rendezvous.v1.Outcome.State
 	(*Submit)(nil),     // 1: byway.rendezvous.v1.Submit
-	(*Outcome)(nil),    // 2: byway.rendezvous.v1.Outcome
-	(*Deliver)(nil),    // 3: byway.rendezvous.v1.Deliver
-	(*Taken)(nil),      // 4: byway.rendezvous.v1.Taken
+	(*Run)(nil),        // 2: byway.rendezvous.v1.Run
+	(*Outcome)(nil),    // 3: byway.rendezvous.v1.Outcome
+	(*Deliver)(nil),    // 4: byway.rendezvous.v1.Deliver
+	(*Taken)(nil),      // 5: byway.rendezvous.v1.Taken
+	(*Refusals)(nil),   // 6: byway.rendezvous.v1.Refusals
 }
 var file_relay_proto_depIdxs = []int32{
 	0, // 0: byway.rendezvous.v1.Outcome.state:type_name -> byway.rendezvous.v1.Outcome.State
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 1: byway.rendezvous.v1.Outcome.submits:type_name -> byway.rendezvous.v1.Run
+	2, // 2: byway.rendezvous.v1.Taken.deliveries:type_name -> byway.rendezvous.v1.Run
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_relay_proto_init() }
@@ -397,7 +551,7 @@ func file_relay_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_proto_rawDesc), len(file_relay_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

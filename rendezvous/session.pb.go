@@ -54,6 +54,7 @@ type Frame struct {
 	//	*Frame_Outcome
 	//	*Frame_Deliver
 	//	*Frame_Taken
+	//	*Frame_Refusals
 	Body          isFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -319,6 +320,15 @@ func (x *Frame) GetTaken() *Taken {
 	return nil
 }
 
+func (x *Frame) GetRefusals() *Refusals {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Refusals); ok {
+			return x.Refusals
+		}
+	}
+	return nil
+}
+
 type isFrame_Body interface {
 	isFrame_Body()
 }
@@ -419,6 +429,10 @@ type Frame_Taken struct {
 	Taken *Taken `protobuf:"bytes,53,opt,name=taken,proto3,oneof"`
 }
 
+type Frame_Refusals struct {
+	Refusals *Refusals `protobuf:"bytes,54,opt,name=refusals,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Body() {}
 
 func (*Frame_Welcome) isFrame_Body() {}
@@ -466,6 +480,8 @@ func (*Frame_Outcome) isFrame_Body() {}
 func (*Frame_Deliver) isFrame_Body() {}
 
 func (*Frame_Taken) isFrame_Body() {}
+
+func (*Frame_Refusals) isFrame_Body() {}
 
 // Hello opens a control stream (client to rendezvous).
 type Hello struct {
@@ -1206,8 +1222,7 @@ var File_session_proto protoreflect.FileDescriptor
 
 const file_session_proto_rawDesc = "" +
 	"\n" +
-	"\rsession.proto\x12\x13byway.rendezvous.v1\x1a\x0fdirectory.proto\x1a\x0epresence.proto\x1a\vrelay.proto\"\xcb\n" +
-	"\n" +
+	"\rsession.proto\x12\x13byway.rendezvous.v1\x1a\x0fdirectory.proto\x1a\x0epresence.proto\x1a\vrelay.proto\"\x88\v\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x122\n" +
 	"\x05hello\x18\n" +
@@ -1234,7 +1249,8 @@ const file_session_proto_rawDesc = "" +
 	"\x06submit\x182 \x01(\v2\x1b.byway.rendezvous.v1.SubmitH\x00R\x06submit\x128\n" +
 	"\aoutcome\x183 \x01(\v2\x1c.byway.rendezvous.v1.OutcomeH\x00R\aoutcome\x128\n" +
 	"\adeliver\x184 \x01(\v2\x1c.byway.rendezvous.v1.DeliverH\x00R\adeliver\x122\n" +
-	"\x05taken\x185 \x01(\v2\x1a.byway.rendezvous.v1.TakenH\x00R\x05takenB\x06\n" +
+	"\x05taken\x185 \x01(\v2\x1a.byway.rendezvous.v1.TakenH\x00R\x05taken\x12;\n" +
+	"\brefusals\x186 \x01(\v2\x1d.byway.rendezvous.v1.RefusalsH\x00R\brefusalsB\x06\n" +
 	"\x04body\"7\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
@@ -1325,6 +1341,7 @@ var file_session_proto_goTypes = []any{
 	(*Outcome)(nil),   // 22: byway.rendezvous.v1.Outcome
 	(*Deliver)(nil),   // 23: byway.rendezvous.v1.Deliver
 	(*Taken)(nil),     // 24: byway.rendezvous.v1.Taken
+	(*Refusals)(nil),  // 25: byway.rendezvous.v1.Refusals
 }
 var file_session_proto_depIdxs = []int32{
 	1,  // 0: byway.rendezvous.v1.Frame.hello:type_name -> byway.rendezvous.v1.Hello
@@ -1351,11 +1368,12 @@ var file_session_proto_depIdxs = []int32{
 	22, // 21: byway.rendezvous.v1.Frame.outcome:type_name -> byway.rendezvous.v1.Outcome
 	23, // 22: byway.rendezvous.v1.Frame.deliver:type_name -> byway.rendezvous.v1.Deliver
 	24, // 23: byway.rendezvous.v1.Frame.taken:type_name -> byway.rendezvous.v1.Taken
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	25, // 24: byway.rendezvous.v1.Frame.refusals:type_name -> byway.rendezvous.v1.Refusals
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_session_proto_init() }
@@ -1391,6 +1409,7 @@ func file_session_proto_init() {
 		(*Frame_Outcome)(nil),
 		(*Frame_Deliver)(nil),
 		(*Frame_Taken)(nil),
+		(*Frame_Refusals)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -181,12 +181,14 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 	from, to := peers(ts)[args[0]], peers(ts)[args[1]]
 	id, err := from.conn.Submit(to.keys.Identity.Public().Fingerprint(), []byte(args[2]), false)
 	ts.Check(err)
-	for f := range from.conn.Pushes() {
-		if f.GetId() == id {
-			if neg != (f.GetOutcome().GetState() == rendezvous.Outcome_REFUSED) {
-				ts.Fatalf("got %v", f)
+	for pushed := range from.conn.Pushes() {
+		for _, o := range pushed.Outcomes {
+			if o.ID == id {
+				if neg != (o.State == rendezvous.Outcome_REFUSED) {
+					ts.Fatalf("got %v", o)
+				}
+				return
 			}
-			return
 		}
 	}
 	ts.Check(from.conn.Err())

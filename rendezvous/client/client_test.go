@@ -135,7 +135,9 @@ func TestRequests(t *testing.T) {
 				}
 				return []*rendezvous.Frame{{Id: in.GetId(), Body: &rendezvous.Frame_Found{Found: found}}}
 			case *rendezvous.Frame_Submit:
-				return []*rendezvous.Frame{{Id: in.GetId(), Body: &rendezvous.Frame_Outcome{Outcome: &rendezvous.Outcome{State: rendezvous.Outcome_STORED}}}}
+				return []*rendezvous.Frame{{Body: &rendezvous.Frame_Outcome{Outcome: &rendezvous.Outcome{
+					State: rendezvous.Outcome_STORED, Submits: rendezvous.Runs(in.GetId()),
+				}}}}
 			case *rendezvous.Frame_Publish:
 				return []*rendezvous.Frame{{Id: in.GetId(), Body: &rendezvous.Frame_Welcome{Welcome: new(rendezvous.Welcome)}}}
 			case *rendezvous.Frame_Watch:
@@ -168,15 +170,15 @@ func TestRequests(t *testing.T) {
 		if err := c.Watch(ctx); err != nil {
 			t.Errorf("watch: %v", err)
 		}
-		if f := <-c.Pushes(); !f.GetPresence().GetLast() {
-			t.Errorf("got %v, want the snapshot", f)
+		if p := <-c.Pushes(); len(p.Presence) != 1 || !p.Presence[0].GetLast() {
+			t.Errorf("got %v, want the snapshot", p)
 		}
 		id, err := c.Submit(identity.Fingerprint{1}, []byte("sealed"), false)
 		if err != nil {
 			t.Fatalf("submit: %v", err)
 		}
-		if f := <-c.Pushes(); f.GetId() != id || f.GetOutcome().GetState() != rendezvous.Outcome_STORED {
-			t.Errorf("got %v, want the outcome of %d", f, id)
+		if p := <-c.Pushes(); len(p.Outcomes) != 1 || p.Outcomes[0].ID != id || p.Outcomes[0].State != rendezvous.Outcome_STORED {
+			t.Errorf("got %v, want the outcome of %d", p, id)
 		}
 		if err := c.Taken(1, 2); err != nil {
 			t.Errorf("taken: %v", err)
@@ -223,10 +225,11 @@ func TestSilence(t *testing.T) {
 func TestBackPressureIsNotSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
-		const deliveries = 2 * maxPushes
+		const deliveries = 4 * maxPushes
 		p.serve(t, func(s network.Stream, r *bufio.Reader) {
 			for i := range deliveries {
 				write(t, s, &rendezvous.Frame{Body: &rendezvous.Frame_Deliver{Deliver: &rendezvous.Deliver{Id: uint64(i) + 1}}})
+				time.Sleep(100 * time.Millisecond)
 			}
 			answering(t, func(*rendezvous.Frame) []*rendezvous.Frame { return nil })(s, r)
 		})
@@ -235,9 +238,12 @@ func TestBackPressureIsNotSilence(t *testing.T) {
 		if err := c.Err(); err != nil {
 			t.Fatalf("the connection has ended: %v", err)
 		}
-		for i := range deliveries {
-			if f := <-c.Pushes(); f.GetDeliver().GetId() != uint64(i)+1 {
-				t.Fatalf("got %v as delivery %d", f, i+1)
+		for next := uint64(1); next <= deliveries; {
+			for _, d := range (<-c.Pushes()).Deliveries {
+				if d.ID != next {
+					t.Fatalf("got %v as delivery %d", d, next)
+				}
+				next++
 			}
 		}
 	})
@@ -250,8 +256,8 @@ func TestGoodbye(t *testing.T) {
 			write(t, s, &rendezvous.Frame{Body: &rendezvous.Frame_Goodbye{Goodbye: &rendezvous.Goodbye{Code: "kicked"}}})
 		})
 		c := p.dial(t)
-		if f := <-c.Pushes(); f.GetGoodbye().GetCode() != "kicked" {
-			t.Errorf("got %v, want Goodbye", f)
+		if p := <-c.Pushes(); p.Goodbye.GetCode() != "kicked" {
+			t.Errorf("got %v, want Goodbye", p)
 		}
 		<-c.Done()
 		if got := rendezvous.CodeOf(c.Err()); got != rendezvous.CodeKicked {
@@ -268,7 +274,7 @@ func TestClose(t *testing.T) {
 		p := newPair(t)
 		got := make(chan uint64, 1)
 		p.serve(t, answering(t, func(in *rendezvous.Frame) []*rendezvous.Frame {
-			got <- in.GetTaken().GetIds()[0]
+			got <- in.GetTaken().GetDeliveries()[0].GetFirst()
 			return nil
 		}))
 		c := p.dial(t)

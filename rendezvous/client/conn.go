@@ -4,7 +4,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +38,7 @@ var (
 const (
 	maxQueuedFrames = 1024
 	maxQueuedBytes  = 8 << 20
-	maxPushes       = 256
+	maxPushes       = 16
 	closeTimeout    = time.Second
 )
 
@@ -55,15 +54,17 @@ type Options struct {
 
 // Conn is one control stream to a rendezvous. All methods may be called from any goroutine.
 type Conn struct {
-	stream  network.Stream         // immutable; read by the reader, written through writer
-	reader  *bufio.Reader          // owned by the reader goroutine after Dial
-	writer  *framing.Writer        // immutable
-	welcome *rendezvous.Welcome    // immutable after Dial
-	log     *slog.Logger           // immutable
-	pushes  chan *rendezvous.Frame // sent to and closed by the reader
-	done    chan struct{}          // closed by end
-	flushed chan struct{}          // closed when the writer has returned
-	wg      sync.WaitGroup         // reader, writer and heartbeat
+	stream  network.Stream      // immutable; read by the reader, written through writer
+	reader  *framing.Reader     // owned by the reader goroutine after Dial
+	batch   batch               // owned by the reader goroutine
+	writer  *framing.Writer     // immutable
+	welcome *rendezvous.Welcome // immutable after Dial
+	log     *slog.Logger        // immutable
+	pushes  chan Pushed         // sent to and closed by the reader
+	done    chan struct{}       // closed by end
+	flushed chan struct{}       // closed when the writer has returned
+	wg      sync.WaitGroup      // reader, writer and heartbeat
+	taken   taken
 
 	nextID  atomic.Uint64
 	heard   atomic.Int64 // Unix nanoseconds at which the reader last got a frame
@@ -82,10 +83,10 @@ func (c *Conn) Welcome() *rendezvous.Welcome { return c.welcome }
 // Remote returns the multiaddr of the rendezvous's end of the connection, as text.
 func (c *Conn) Remote() string { return c.stream.Conn().RemoteMultiaddr().String() }
 
-// Pushes yields Deliver, Outcome (with the id that Submit returned), Presence and Goodbye frames in the order of their arrival.
-// The channel holds 256; when it is full the connection is no longer read, so somebody must read it. It is closed when
-// the connection has ended and everything that arrived has been read.
-func (c *Conn) Pushes() <-chan *rendezvous.Frame { return c.pushes }
+// Pushes yields what the rendezvous sends of its own accord, all that one read has brought together. The channel holds 16; when it is full the
+// connection is no longer read, so somebody must read it. It is closed when the connection has ended and everything that arrived
+// has been read.
+func (c *Conn) Pushes() <-chan Pushed { return c.pushes }
 
 // Done is closed when the connection has ended; Err then says why.
 func (c *Conn) Done() <-chan struct{} { return c.done }
@@ -104,6 +105,7 @@ func (c *Conn) RTT() time.Duration { return time.Duration(c.rtt.Load()) }
 // Close writes what is queued, as far as that takes no more than a second, ends the connection, and waits for its goroutines. It may
 // be called again.
 func (c *Conn) Close() error {
+	c.taken.flush(c.writer)
 	c.writer.Close()
 	select {
 	case <-c.flushed:
@@ -124,6 +126,7 @@ func (c *Conn) end(reason error) {
 	c.err = reason
 	c.mu.Unlock()
 	close(c.done)
+	c.taken.close()
 	c.writer.Close()
 	switch {
 	case errors.Is(reason, ErrClosed):
@@ -168,8 +171,10 @@ func (c *Conn) call(ctx context.Context, f *rendezvous.Frame) (*rendezvous.Frame
 }
 
 // add queues a frame; after the end it returns the reason of the end.
-func (c *Conn) add(f *rendezvous.Frame) error {
-	err := c.writer.Add(f)
+func (c *Conn) add(f *rendezvous.Frame) error { return c.added(c.writer.Add(f)) }
+
+// added is what came of queueing a frame.
+func (c *Conn) added(err error) error {
 	if !errors.Is(err, framing.ErrClosed) {
 		return err
 	}

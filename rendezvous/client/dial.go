@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -46,10 +45,10 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	}
 	c := &Conn{
 		stream:  stream,
-		reader:  bufio.NewReader(stream),
+		reader:  framing.NewReader(stream),
 		writer:  framing.NewWriter(stream, maxQueuedFrames, maxQueuedBytes),
 		log:     o.Logger,
-		pushes:  make(chan *rendezvous.Frame, maxPushes),
+		pushes:  make(chan Pushed, maxPushes),
 		done:    make(chan struct{}),
 		flushed: make(chan struct{}),
 		calls:   make(map[uint64]chan *rendezvous.Frame),
@@ -136,7 +135,7 @@ func (c *Conn) hello(ctx context.Context, agent string) error {
 	if _, err := c.stream.Write(buf); err != nil {
 		return fmt.Errorf("say hello: %w", classify(err))
 	}
-	f, err := rendezvous.ReadFrame(c.reader)
+	f, err := c.readFrame()
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for welcome: %w", ctx.Err())
 	}

@@ -110,16 +110,22 @@ func (c *Conn) List(ctx context.Context, after string, limit int) (*rendezvous.L
 // Submit queues one envelope for one device and returns the number that its Outcome will carry on Pushes. It never waits for the
 // network: ErrQueueFull when 1,024 frames or 8 MiB wait already. The envelope may be reused after it returns.
 func (c *Conn) Submit(device identity.Fingerprint, envelope []byte, liveOnly bool) (id uint64, err error) {
+	if len(envelope) > rendezvous.MaxEnvelope {
+		return 0, fmt.Errorf("submit an envelope: %w", rendezvous.ErrFrameTooLarge)
+	}
 	id = c.nextID.Add(1)
-	return id, c.add(&rendezvous.Frame{Id: id, Body: &rendezvous.Frame_Submit{
-		Submit: &rendezvous.Submit{Device: device[:], Envelope: envelope, LiveOnly: liveOnly},
-	}})
+	c.taken.flush(c.writer) // it rides along
+	return id, c.added(c.writer.AddAppended(func(buf []byte) []byte {
+		return rendezvous.AppendSubmit(buf, id, device[:], envelope, liveOnly)
+	}))
 }
 
-// Taken tells the rendezvous that it may forget these deliveries: they are on this device's disk, or will never be wanted.
-func (c *Conn) Taken(ids ...uint64) error {
-	return c.add(&rendezvous.Frame{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Ids: ids}}})
-}
+// Taken tells the rendezvous that it may forget these deliveries: they are on this device's disk, or will never be wanted. It goes out with the
+// next Submit, and otherwise soon. An error says that the connection has ended.
+func (c *Conn) Taken(ids ...uint64) error { return c.take(ids, 0) }
+
+// Told tells the rendezvous that a person has been told of the Refusals with this mark.
+func (c *Conn) Told(refusals uint64) error { return c.take(nil, refusals) }
 
 func unexpected(what string) error {
 	return fmt.Errorf("%s: %w", what, rendezvous.Errorf(rendezvous.CodeBadRequest, "the rendezvous sent an unexpected answer"))

@@ -20,63 +20,92 @@ func (c *Conn) start() {
 	c.wg.Go(c.heartbeat)
 }
 
+// readFrame reads a frame of any kind.
+func (c *Conn) readFrame() (*rendezvous.Frame, error) {
+	frame, err := c.reader.Next()
+	if err != nil {
+		return nil, err
+	}
+	return rendezvous.ParseFrame(frame)
+}
+
 // read is the reader goroutine.
 func (c *Conn) read() {
 	defer close(c.pushes)
-	var farewell error
+	var farewell *rendezvous.Goodbye
 	for {
-		f, err := rendezvous.ReadFrame(c.reader)
-		if err != nil {
-			if farewell != nil {
-				err = farewell
-			}
-			c.end(err)
+		frame, err := c.reader.Next()
+		if err == nil {
+			c.heard.Store(time.Now().UnixNano())
+			err = c.handle(frame)
+		}
+		if c.batch.Goodbye != nil {
+			farewell = c.batch.Goodbye
+		}
+		if (err != nil || !c.reader.More() || c.batch.full()) && !c.push() {
 			return
 		}
-		c.heard.Store(time.Now().UnixNano())
-		if g := f.GetGoodbye(); g != nil {
-			farewell = goodbye(g)
-		}
-		if !c.handle(f) {
+		if err != nil {
+			if farewell != nil {
+				err = goodbye(farewell)
+			}
+			c.end(err)
 			return
 		}
 	}
 }
 
-// handle routes one frame; it reports false when the connection has ended meanwhile.
-func (c *Conn) handle(f *rendezvous.Frame) bool {
+// handle takes in one frame.
+func (c *Conn) handle(frame []byte) error {
+	if c.batch.add(frame) {
+		return nil
+	}
+	f, err := rendezvous.ParseFrame(frame)
+	if err != nil {
+		return err
+	}
 	switch body := f.GetBody().(type) {
 	case *rendezvous.Frame_Pong:
 		c.pong(body.Pong.GetToken())
-		return true
-	case *rendezvous.Frame_Outcome, *rendezvous.Frame_Deliver, *rendezvous.Frame_Presence, *rendezvous.Frame_Goodbye:
-		return c.push(f)
 	case *rendezvous.Frame_Ping:
 		_ = c.writer.Add(&rendezvous.Frame{Id: f.GetId(), Body: &rendezvous.Frame_Pong{
 			Pong: &rendezvous.Pong{Token: body.Ping.GetToken()},
 		}})
-		return true
+	default:
+		if !c.batch.addParsed(f) {
+			c.answer(f)
+		}
 	}
+	return nil
+}
+
+// answer hands a frame to the call that waits for it.
+func (c *Conn) answer(f *rendezvous.Frame) {
 	c.mu.Lock()
 	answer := c.calls[f.GetId()]
 	delete(c.calls, f.GetId())
 	c.mu.Unlock()
 	if answer != nil {
 		answer <- f
-		return true
+		return
 	}
 	if failure := f.GetFailure(); failure != nil && f.GetId() != 0 {
 		// Not the answer to a call that still waits, so to a Submit, whose caller looks for an Outcome.
-		return c.push(&rendezvous.Frame{Id: f.GetId(), Body: &rendezvous.Frame_Outcome{Outcome: &rendezvous.Outcome{
-			State: rendezvous.Outcome_REFUSED, Code: failure.GetCode(), RetryAfterMs: failure.GetRetryAfterMs(),
-		}}})
+		c.batch.Outcomes = append(c.batch.Outcomes, Outcome{ID: f.GetId(), Settled: rendezvous.Settled{
+			State: rendezvous.Outcome_REFUSED, Code: rendezvous.Code(failure.GetCode()), RetryAfterMs: failure.GetRetryAfterMs(),
+		}})
 	}
-	return true // an answer that came too late, or a push of a newer version
+	// Else an answer that came too late, or a push of a newer version.
 }
 
-func (c *Conn) push(f *rendezvous.Frame) bool {
+// push hands on what has gathered; it reports false when the connection has ended meanwhile.
+func (c *Conn) push() bool {
+	p, any := c.batch.take()
+	if !any {
+		return true
+	}
 	select {
-	case c.pushes <- f:
+	case c.pushes <- p:
 		return true
 	default:
 	}
@@ -86,7 +115,7 @@ func (c *Conn) push(f *rendezvous.Frame) bool {
 		c.waiting.Store(false)
 	}()
 	select {
-	case c.pushes <- f:
+	case c.pushes <- p:
 		return true
 	case <-c.done:
 		return false

@@ -1,7 +1,6 @@
 package framing
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,97 +15,117 @@ const (
 	firstBytes = 256
 	// readBuffer is what a stream is read through while it is busy.
 	readBuffer = 16 << 10
+	// busyRead is how much a read brings on a stream that is busy: the next one is waited for with the large buffer.
+	busyRead = 1 << 10
 )
 
-// Reader reads the frames of one stream. While it waits for the other end to say something it has no buffer but its own few bytes. It is
-// used by one goroutine.
+// Reader reads the frames of one stream. While it waits for a silent other end to say something it has no buffer but its own few bytes. It
+// is used by one goroutine.
 type Reader struct {
-	stream io.Reader
-	buf    *bufio.Reader // nil: waiting
-	last   int           // bytes of buf that the last frame occupies
-	first  [firstBytes]byte
-	unread []byte // of first
+	stream     io.Reader
+	large      *buffer // of at least readBuffer; nil: first is used
+	first      [firstBytes]byte
+	start, end int // of what has been read and not returned
+	last       int // bytes that the last read brought
 }
 
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+var readBuffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, readBuffer)} }}
 
 // NewReader returns a Reader of a stream that nothing has been read from.
 func NewReader(stream io.Reader) *Reader { return &Reader{stream: stream} }
 
 // Next returns the next frame without its length, at most [rendezvous.MaxFrame] bytes, for [rendezvous.ParseFrame]. It is the Reader's and
-// lasts until the next call. The error is io.EOF only between frames, and [rendezvous.ErrFrameTooLarge] before anything is allocated for a
-// frame over the bound. After an error the Reader is not to be used.
+// lasts until Next is called when there is not More. The error is io.EOF only between frames, and [rendezvous.ErrFrameTooLarge] before
+// anything is allocated for a frame over the bound. After an error the Reader is not to be used.
 func (r *Reader) Next() ([]byte, error) {
-	if err := r.wait(); err != nil {
-		return nil, err
-	}
-	frame, err := r.read()
-	if err != nil {
-		r.release()
-	}
-	return frame, err
-}
-
-// wait returns when the beginning of a frame is there.
-func (r *Reader) wait() error {
-	if r.buf != nil {
-		_, _ = r.buf.Discard(r.last) // it is there
-		r.last = 0
-		if r.buf.Buffered() > 0 || len(r.unread) > 0 {
-			return nil
+	for {
+		from, to, err := r.whole()
+		if err != nil {
+			r.release()
+			return nil, err
 		}
+		if to > 0 && to <= r.end {
+			r.start = to
+			return r.buf()[from:to], nil
+		}
+		if err := r.fill(to - r.start); err != nil {
+			r.release()
+			return nil, err
+		}
+	}
+}
+
+// More reports whether Next returns without waiting: another whole frame, or an error, is there.
+func (r *Reader) More() bool {
+	_, to, err := r.whole()
+	return err != nil || to > 0 && to <= r.end
+}
+
+func (r *Reader) buf() []byte {
+	if r.large != nil {
+		return r.large.b
+	}
+	return r.first[:]
+}
+
+// whole tells where the next frame lies in the buffer, or will lie when all of it has been read; to is 0 while its length is not known.
+func (r *Reader) whole() (from, to int, err error) {
+	size, n := binary.Uvarint(r.buf()[r.start:r.end])
+	switch {
+	case n < 0:
+		return 0, 0, errLength
+	case n == 0:
+		return 0, 0, nil
+	case size > rendezvous.MaxFrame:
+		return 0, 0, rendezvous.ErrFrameTooLarge
+	}
+	from = r.start + n
+	return from, from + int(size), nil
+}
+
+var errLength = errors.New("the length of a frame does not parse")
+
+// fill reads more, into a buffer that has room for a frame of so many bytes with its length; 0: not known.
+func (r *Reader) fill(size int) error {
+	r.makeRoom(max(size, binary.MaxVarintLen64))
+	n, err := io.ReadAtLeast(r.stream, r.buf()[r.end:], 1)
+	r.end += n
+	r.last = n
+	if errors.Is(err, io.EOF) && r.end > r.start {
+		return fmt.Errorf("read a frame: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// makeRoom brings what is left to the beginning of the buffer that fits.
+func (r *Reader) makeRoom(size int) {
+	rest := r.buf()[r.start:r.end]
+	busy := len(rest) > 0 || r.last >= busyRead || r.last == firstBytes && r.large == nil
+	switch {
+	case !busy:
 		r.release()
+	case size > readBuffer && size > len(r.buf()):
+		fresh := &buffer{b: make([]byte, size)}
+		copy(fresh.b, rest)
+		r.release()
+		r.large = fresh
+	case r.large == nil:
+		r.large = readBuffers.Get().(*buffer)
+		copy(r.large.b, rest)
+	case len(r.large.b) > readBuffer && size <= readBuffer:
+		fresh := readBuffers.Get().(*buffer)
+		copy(fresh.b, rest)
+		r.large = fresh
+	default:
+		copy(r.large.b, rest)
 	}
-	n, err := io.ReadAtLeast(r.stream, r.first[:], 1)
-	if err != nil {
-		return err
-	}
-	r.unread = r.first[:n]
-	r.buf = readers.Get().(*bufio.Reader)
-	r.buf.Reset((*rest)(r))
-	return nil
+	r.start, r.end = 0, len(rest)
 }
 
-// release gives the buffer back.
+// release gives the large buffer back.
 func (r *Reader) release() {
-	r.buf.Reset(nil)
-	readers.Put(r.buf)
-	r.buf = nil
-}
-
-func (r *Reader) read() ([]byte, error) {
-	size, err := binary.ReadUvarint(r.buf)
-	if err != nil {
-		return nil, err
+	if r.large != nil && len(r.large.b) == readBuffer {
+		readBuffers.Put(r.large)
 	}
-	if size > rendezvous.MaxFrame {
-		return nil, rendezvous.ErrFrameTooLarge
-	}
-	var frame []byte
-	if size <= readBuffer {
-		r.last = int(size)
-		frame, err = r.buf.Peek(r.last)
-	} else {
-		frame = make([]byte, size)
-		_, err = io.ReadFull(r.buf, frame)
-	}
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read frame of %d bytes: %w", size, err)
-	}
-	return frame, nil
-}
-
-// rest is what a Reader's buffer reads: what has been read already, then the stream.
-type rest Reader
-
-func (r *rest) Read(p []byte) (int, error) {
-	if len(r.unread) == 0 {
-		return r.stream.Read(p)
-	}
-	n := copy(p, r.unread)
-	r.unread = r.unread[n:]
-	return n, nil
+	r.large = nil
 }

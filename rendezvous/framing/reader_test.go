@@ -1,6 +1,8 @@
 package framing
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"testing"
@@ -31,20 +33,29 @@ func (c *chunks) Read(p []byte) (int, error) {
 
 func TestReaderReadsWhatWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sizes := rapid.SliceOfN(rapid.IntRange(0, 40_000), 1, 20).Draw(t, "sizes")
+		size := rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(0, 40_000))
+		sizes := rapid.SliceOfN(size, 1, 40).Draw(t, "sizes")
 		var all []byte
+		var frames [][]byte
 		ends := map[int]bool{0: true}
-		for _, n := range sizes {
+		for i, n := range sizes {
+			before := len(all)
 			var err error
 			if all, err = rendezvous.AppendFrame(all, submit(n)); err != nil {
 				t.Fatal(err)
 			}
+			if n > 0 {
+				all[len(all)-1] = byte(i)
+			}
+			_, prefix := binary.Uvarint(all[before:])
+			frames = append(frames, all[before+prefix:len(all):len(all)])
 			ends[len(all)] = true
 		}
 		s := &chunks{}
+		piece := rapid.OneOf(rapid.IntRange(1, 500), rapid.IntRange(1, 70_000))
 		for rest := all; len(rest) > 0; {
-			n := min(len(rest), rapid.IntRange(1, 70_000).Draw(t, "piece"))
-			s.pieces, rest = append(s.pieces, rest[:n]), rest[n:]
+			n := min(len(rest), piece.Draw(t, "piece"))
+			s.pieces, rest = append(s.pieces, bytes.Clone(rest[:n])), rest[n:]
 		}
 		r := NewReader(s)
 		s.before = func() {
@@ -52,24 +63,56 @@ func TestReaderReadsWhatWasWritten(t *testing.T) {
 			for _, p := range s.pieces {
 				left += len(p)
 			}
-			if ends[len(all)-left] && r.buf != nil {
-				t.Fatal("it waits for the next frame with a buffer")
+			if ends[len(all)-left] && r.large != nil && r.last < busyRead {
+				t.Fatal("it waits for the next frame of a quiet stream with a buffer")
 			}
 		}
-		for i, want := range sizes {
+		var batch [][]byte // what must still be what it was
+		for i := range sizes {
 			frame, err := r.Next()
 			if err != nil {
 				t.Fatalf("frame %d: %v", i, err)
 			}
-			f, err := rendezvous.ParseFrame(frame)
-			if err != nil || len(f.GetSubmit().GetEnvelope()) != want {
-				t.Fatalf("frame %d: got %d bytes and %v, want %d", i, len(f.GetSubmit().GetEnvelope()), err, want)
+			if batch = append(batch, frame); r.More() {
+				continue
 			}
+			for k, frame := range batch {
+				if want := frames[i+1-len(batch)+k]; !bytes.Equal(frame, want) {
+					t.Fatalf("frame %d is not what was written", i+1-len(batch)+k)
+				}
+			}
+			batch = nil
 		}
-		if _, err := r.Next(); !errors.Is(err, io.EOF) || r.buf != nil {
-			t.Fatalf("at the end: got %v, want EOF; buffer %v", err, r.buf)
+		if _, err := r.Next(); !errors.Is(err, io.EOF) || r.large != nil {
+			t.Fatalf("at the end: got %v, want EOF; buffer %v", err, r.large)
 		}
 	})
+}
+
+// A stream that says nothing more after much has been read costs no buffer after its next heartbeat.
+func TestReaderBecomesQuiet(t *testing.T) {
+	frame, err := rendezvous.AppendFrame(nil, submit(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &chunks{pieces: [][]byte{bytes.Repeat(frame, 200), bytes.Repeat(frame, 200), frame}, before: func() {}}
+	r := NewReader(s)
+	for i := range 401 {
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 399 && r.large == nil {
+			t.Error("a busy stream is read through a few bytes")
+		}
+	}
+	s.before = func() {
+		if r.large != nil {
+			t.Error("a quiet stream is waited for with a buffer")
+		}
+	}
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
 }
 
 func TestReaderErrors(t *testing.T) {
@@ -91,8 +134,8 @@ func TestReaderErrors(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			r := NewReader(tc.stream)
-			if _, err := r.Next(); !errors.Is(err, tc.want) || r.buf != nil {
-				t.Errorf("got %v, want %v; buffer %v", err, tc.want, r.buf)
+			if _, err := r.Next(); !errors.Is(err, tc.want) || r.large != nil {
+				t.Errorf("got %v, want %v; buffer %v", err, tc.want, r.large)
 			}
 		})
 	}

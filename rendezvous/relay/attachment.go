@@ -10,28 +10,24 @@ import (
 
 // Delivery is one envelope for an attached device.
 type Delivery struct {
-	ID     uint64 // for Taken; unique on this attachment, never 0
+	ID     uint64 // for Taken; 1, 2, 3 … on this attachment
 	Stored bool   // it came out of the mailbox
 	Envelope
 }
 
-// Wire is the delivery as the frame that is pushed to the device.
-func (d Delivery) Wire() *rendezvous.Deliver {
-	return &rendezvous.Deliver{
-		Id:          d.ID,
-		Username:    string(d.From.User),
-		Device:      d.From.Device[:],
-		Envelope:    d.Data,
-		Stored:      d.Stored,
-		SubmittedMs: uint64(d.Submitted.UnixMilli()),
+// Wire is the delivery as it travels to the device. It shares the Data of d.
+func (d *Delivery) Wire() rendezvous.Delivery {
+	return rendezvous.Delivery{
+		ID: d.ID, Username: string(d.From.User), Device: d.From.Device[:], Envelope: d.Data,
+		Stored: d.Stored, SubmittedMs: uint64(d.Submitted.UnixMilli()),
 	}
 }
 
 // Attachment is one connected device. Its methods may be called from any goroutine.
 type Attachment struct {
-	s       *Service
-	device  *device
-	deliver func(Delivery)
+	s      *Service
+	device *device
+	link   Link
 
 	// The following are guarded by Service.mu.
 	lastID  uint64
@@ -45,14 +41,15 @@ type Attachment struct {
 	reading bool                // a reader is at it
 	retry   *time.Timer         // for a read that failed
 	rows    map[uint64]struct{} // IDs in the mailbox of what is in out
+	asked   bool                // a reader has asked for what was refused
+	refused uint64              // mark of the Refusals that it was given and has not told its person; 0: none
 	closed  bool
 }
 
-// Attach says that a device is connected. From now until Close, deliver is called for each envelope: in order, one at a time, with the
-// Service's lock held. So deliver must not block, must not call the Service, and must not take a lock that its owner holds while
-// calling the Service; it should append to the connection's queue, which needs room for Options.Untaken and Options.Window
-// together and never more. An older attachment of the same device is closed. The error is CodeDraining.
-func (s *Service) Attach(to Address, deliver func(Delivery)) (*Attachment, error) {
+// Attach says that a device is connected. From now until Close, envelopes are delivered on the link, in order, whose queue needs room for
+// Options.Untaken and Options.Window together and never more. An older attachment of the same device is closed. The error is
+// CodeDraining.
+func (s *Service) Attach(to Address, link Link) (*Attachment, error) {
 	var out tidings
 	defer func() { out.tell() }()
 	s.mu.Lock()
@@ -66,12 +63,12 @@ func (s *Service) Attach(to Address, deliver func(Delivery)) (*Attachment, error
 		d = s.deviceLocked(to)
 	}
 	a := &Attachment{
-		s:       s,
-		device:  d,
-		deliver: deliver,
-		out:     make(map[uint64]*message),
-		rows:    make(map[uint64]struct{}),
-		behind:  true, // nobody has looked yet
+		s:      s,
+		device: d,
+		link:   link,
+		out:    make(map[uint64]*message),
+		rows:   make(map[uint64]struct{}),
+		behind: true, // nobody has looked yet
 	}
 	d.attachment = a
 	s.counters.Attached++
@@ -83,9 +80,8 @@ func (s *Service) Attach(to Address, deliver func(Delivery)) (*Attachment, error
 func (a *Attachment) hasRoomLocked(m *message) bool { return a.live.admits(m.size, a.s.o.Untaken) }
 
 // giveLocked delivers a submitted envelope and begins to wait for Taken.
-func (a *Attachment) giveLocked(m *message) {
+func (a *Attachment) giveLocked(m *message, out *tidings) {
 	m.state = live
-	m.deadline = time.Now().Add(a.s.o.TakeTimeout)
 	a.live.add(m.size)
 	a.s.live.push(m)
 	if !a.s.armed {
@@ -95,14 +91,16 @@ func (a *Attachment) giveLocked(m *message) {
 		default:
 		}
 	}
-	a.handLocked(m)
+	a.handLocked(m, out)
 }
 
-func (a *Attachment) handLocked(m *message) {
+func (a *Attachment) handLocked(m *message, out *tidings) {
 	a.lastID++
 	m.given, m.id = a, a.lastID
 	a.out[m.id] = m
-	a.deliver(Delivery{ID: m.id, Stored: m.state == kept, Envelope: m.Envelope})
+	a.s.delivery = Delivery{ID: m.id, Stored: m.state == kept, Envelope: m.Envelope}
+	a.link.Deliver(&a.s.delivery)
+	out.touch(a.link)
 }
 
 // Taken says that the device holds these deliveries, or will never want them: they are forgotten. Unknown IDs, and all IDs after
@@ -122,6 +120,19 @@ func (a *Attachment) Taken(ids ...uint64) {
 	out.tell()
 }
 
+// Told says that the device has told its person of the Refusals with this mark. Other marks are ignored.
+func (a *Attachment) Told(mark uint64) {
+	s := a.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.closed || mark == 0 || mark != a.refused {
+		return
+	}
+	a.refused = 0
+	s.queue.told = append(s.queue.told, Told{To: a.device.to, Mark: mark})
+	s.work.Signal()
+}
+
 // takenLocked forgets an envelope that its device holds.
 func (s *Service) takenLocked(m *message, out *tidings) {
 	a := m.given
@@ -132,7 +143,12 @@ func (s *Service) takenLocked(m *message, out *tidings) {
 		s.live.remove(m)
 		a.live.remove(m.size)
 		s.resolveLocked(m, taken(), out)
+		data := m.Data
 		s.dropLocked(m, over)
+		if len(s.taps) > 0 {
+			data = nil // they show it
+		}
+		s.recycleLocked(m, data)
 	case queued, committing:
 		m.forget = true
 		a.device.spilling--
@@ -143,7 +159,8 @@ func (s *Service) takenLocked(m *message, out *tidings) {
 		if m.windowed {
 			a.window.remove(m.size)
 		}
-		s.forgetLocked(a.device, m.row)
+		s.forgetLocked(a.device, m)
+		s.recycleLocked(m, nil)
 	case over:
 	}
 }

@@ -1,12 +1,6 @@
 package relay
 
-import (
-	"context"
-	"time"
-)
-
-// expireBatch is how many expired envelopes one transaction deletes: other commits wait for it.
-const expireBatch = 500
+import "time"
 
 // watchDeadlines moves what was not taken in time to the mailbox.
 func (s *Service) watchDeadlines() {
@@ -40,36 +34,4 @@ func (s *Service) spillOverdue() time.Duration {
 	}
 	s.armed = false
 	return time.Hour
-}
-
-// sweepAll deletes what has outlived its lifetime: at once, and every Options.Sweep.
-func (s *Service) sweepAll(ctx context.Context) {
-	ticker := time.NewTicker(s.o.Sweep)
-	defer ticker.Stop()
-	for {
-		s.sweep(ctx)
-		select {
-		case <-s.stop:
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-func (s *Service) sweep(ctx context.Context) {
-	for ctx.Err() == nil {
-		n, err := s.mailbox.Expire(ctx, s.o.Now().Add(-s.o.Lifetime), expireBatch)
-		if err != nil {
-			if ctx.Err() == nil {
-				s.o.Logger.Error("the mailbox cannot delete what has expired", errAttr(err))
-			}
-			return
-		}
-		s.mu.Lock()
-		s.counters.Expired += uint64(n)
-		s.mu.Unlock()
-		if n < expireBatch {
-			return
-		}
-	}
 }

@@ -19,6 +19,7 @@ const (
 type commitQueue struct {
 	puts      []*message
 	deletions []deletion
+	told      []Told
 	again     []deletion // those of a failed commit
 	againDue  bool       // the pause after the failure is over
 	tried     bool       // the last transaction was one of again: puts have their turn
@@ -30,9 +31,13 @@ type commitQueue struct {
 type deletion struct {
 	device *device
 	row    uint64
+	from   rendezvous.Username
+	size   uint64
 }
 
-func (q *commitQueue) ready() bool { return len(q.puts) > 0 || len(q.deletions) > 0 || q.againDue }
+func (q *commitQueue) ready() bool {
+	return len(q.puts) > 0 || len(q.deletions) > 0 || len(q.told) > 0 || q.againDue
+}
 
 // transaction is one run of the committer.
 type transaction struct {
@@ -50,7 +55,11 @@ func (s *Service) commitAll() {
 			return
 		}
 		// No deadline: a commit that is given up may still happen, and its outcome must be known.
-		err := s.mailbox.Apply(context.Background(), &t.batch)
+		now, err := s.clock.now(context.Background())
+		if err == nil {
+			t.batch.Kept = now.Mailbox
+			err = s.mailbox.Apply(context.Background(), &t.batch)
+		}
 		s.settle(t, err)
 	}
 }
@@ -66,7 +75,7 @@ func (s *Service) nextTransaction() *transaction {
 		if s.closed {
 			return nil
 		}
-		if t := s.takeLocked(); len(t.puts)+len(t.deletions) > 0 {
+		if t := s.takeLocked(); len(t.puts)+len(t.deletions)+len(t.batch.Told) > 0 {
 			s.queue.running = true
 			return t
 		}
@@ -88,6 +97,7 @@ func (s *Service) takeLocked() *transaction {
 		return t
 	}
 	q.tried = false
+	t.batch.Told, q.told = q.told, nil
 	// Up to half of it is for puts, whose senders wait: deletions must not starve them.
 	n := min(limit-min(limit/2, len(q.puts)), len(q.deletions))
 	t.addDeletions(q.deletions[:n])
@@ -115,7 +125,7 @@ func (s *Service) takeLocked() *transaction {
 func (t *transaction) addDeletions(deletions []deletion) {
 	t.deletions = append(t.deletions, deletions...)
 	for _, d := range deletions {
-		t.batch.Deletions = append(t.batch.Deletions, Deletion{To: d.device.to, ID: d.row})
+		t.batch.Deletions = append(t.batch.Deletions, Deletion{To: d.device.to, ID: d.row, From: d.from, Size: d.size})
 	}
 }
 
@@ -189,6 +199,9 @@ func (s *Service) settlePutLocked(m *message, p *Put, err error, out *tidings) {
 		refusal := refused(rendezvous.CodeInternal, failedRetry)
 		if err == nil {
 			refusal = refused(rendezvous.CodeMailboxFull, fullRetry)
+			if d.attachment != nil {
+				refusal.RetryAfter = emptyingRetry
+			}
 		}
 		if a != nil {
 			delete(a.out, m.id)
@@ -199,12 +212,15 @@ func (s *Service) settlePutLocked(m *message, p *Put, err error, out *tidings) {
 	} else {
 		m.row = p.ID
 		s.resolveLocked(m, stored(), out)
+		data := m.Data
 		s.dropLocked(m, kept)
 		switch {
 		case m.forget:
-			s.forgetLocked(d, m.row)
+			s.forgetLocked(d, m)
 		case a != nil:
 			a.rows[m.row] = struct{}{}
+		case len(s.taps) == 0: // else they show its data
+			s.recycleLocked(m, data)
 		}
 	}
 	if d.attachment != nil {
@@ -214,9 +230,9 @@ func (s *Service) settlePutLocked(m *message, p *Put, err error, out *tidings) {
 }
 
 // forgetLocked queues the deletion of an envelope that its device has taken.
-func (s *Service) forgetLocked(d *device, row uint64) {
-	d.forgetting[row] = struct{}{}
-	s.queue.deletions = append(s.queue.deletions, deletion{device: d, row: row})
+func (s *Service) forgetLocked(d *device, m *message) {
+	d.forgetting[m.row] = struct{}{}
+	s.queue.deletions = append(s.queue.deletions, deletion{device: d, row: m.row, from: m.From.User, size: m.size})
 	s.work.Signal()
 }
 

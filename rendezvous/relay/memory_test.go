@@ -26,6 +26,11 @@ type memoryMailbox struct {
 	mu      sync.Mutex
 	lastID  uint64
 	rows    []relay.Held
+	kept    map[uint64]relay.Moment // of rows
+	clock   relay.Clock
+	refused []refusal
+	marks   uint64
+	commits int
 	failing bool
 	latency time.Duration
 	reads   int
@@ -46,6 +51,10 @@ func (b *memoryMailbox) Apply(ctx context.Context, batch *relay.Batch) error {
 	if b.failing {
 		return errDisk
 	}
+	b.commits++
+	for _, told := range batch.Told {
+		b.refused = slices.DeleteFunc(b.refused, func(r refusal) bool { return r.to == told.To && r.mark <= told.Mark })
+	}
 	for _, d := range batch.Deletions {
 		b.rows = slices.DeleteFunc(b.rows, func(h relay.Held) bool { return h.ID == d.ID && h.To == d.To })
 	}
@@ -53,11 +62,19 @@ func (b *memoryMailbox) Apply(ctx context.Context, batch *relay.Batch) error {
 		account, pair := b.usage(p.Envelope.To.User, ""), b.usage(p.Envelope.To.User, p.Envelope.From.User)
 		if !fits(account, p, batch.Quota.Account) || !fits(pair, p, batch.Quota.Pair) {
 			p.Refused = true
+			b.marks++
+			b.refused = append(b.refused, refusal{to: p.Envelope.To, from: p.Envelope.From.User, at: p.Envelope.Submitted, mark: b.marks})
 			continue
 		}
 		b.lastID++
 		p.ID = b.lastID
-		b.rows = append(b.rows, relay.Held{Envelope: *p.Envelope, ID: p.ID})
+		h := relay.Held{Envelope: *p.Envelope, ID: p.ID}
+		h.Data = slices.Clone(h.Data)
+		b.rows = append(b.rows, h)
+		if b.kept == nil {
+			b.kept = make(map[uint64]relay.Moment)
+		}
+		b.kept[p.ID] = batch.Kept
 	}
 	return nil
 }
@@ -117,12 +134,47 @@ func (b *memoryMailbox) Usage(_ context.Context, account rendezvous.Username) (r
 	return b.usage(account, ""), nil
 }
 
-func (b *memoryMailbox) Expire(_ context.Context, before time.Time, limit int) (int, error) {
+func (b *memoryMailbox) Clock(context.Context) (relay.Clock, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.failing {
+		return relay.Clock{}, errDisk
+	}
+	return b.clock, nil
+}
+
+// refusal is one envelope that did not fit.
+type refusal struct {
+	to   relay.Address
+	from rendezvous.Username
+	at   time.Time
+	mark uint64
+}
+
+func (b *memoryMailbox) Refusals(_ context.Context, to relay.Address) (relay.Refusals, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var r relay.Refusals
+	from := make(map[rendezvous.Username]bool)
+	for _, one := range b.refused {
+		if one.to == to {
+			if r.Mark == 0 {
+				r.Since = one.at
+			}
+			from[one.from] = true
+			r.Messages, r.Accounts, r.Mark = r.Messages+1, uint64(len(from)), one.mark
+		}
+	}
+	return r, nil
+}
+
+func (b *memoryMailbox) Expire(_ context.Context, now relay.Clock, before relay.Moment, limit int) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clock = now
 	n := 0
 	b.rows = slices.DeleteFunc(b.rows, func(h relay.Held) bool {
-		if n == limit || !h.Submitted.Before(before) {
+		if n == limit || b.kept[h.ID] >= before {
 			return false
 		}
 		n++
@@ -191,20 +243,39 @@ type receiver struct {
 	attachment *relay.Attachment
 	taken      map[uint64]bool // for the test that owns it
 
-	mu  sync.Mutex
-	got []relay.Delivery
+	mu       sync.Mutex
+	got      []relay.Delivery
+	flushed  int // deliveries that were there at the last Flush
+	refusals []relay.Refusals
 }
 
-func (r *receiver) deliver(d relay.Delivery) {
+func (r *receiver) Deliver(d *relay.Delivery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.got = append(r.got, d)
+	own := *d
+	own.Data = slices.Clone(d.Data)
+	r.got = append(r.got, own)
 }
 
+func (r *receiver) Settle(uint64, relay.Outcome) { panic("it submits nothing") }
+
+func (r *receiver) Refused(refusals relay.Refusals) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refusals = append(r.refusals, refusals)
+}
+
+func (r *receiver) Flush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flushed = len(r.got)
+}
+
+// deliveries are those that have gone out.
 func (r *receiver) deliveries() []relay.Delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.got)
+	return slices.Clone(r.got[:r.flushed])
 }
 
 func (r *receiver) bodies() []string {
@@ -227,7 +298,7 @@ func (r *receiver) takeAll() {
 func attach(t testing.TB, s *relay.Service, to relay.Address) *receiver {
 	t.Helper()
 	r := &receiver{taken: make(map[uint64]bool)}
-	a, err := s.Attach(to, r.deliver)
+	a, err := s.Attach(to, r)
 	if err != nil {
 		t.Fatalf("attach: %v", err)
 	}
@@ -235,23 +306,71 @@ func attach(t testing.TB, s *relay.Service, to relay.Address) *receiver {
 	return r
 }
 
-// outcomes collects what submissions come to, by body.
+// funcs is a link of functions, which are nil where they are not expected to be called.
+type funcs struct {
+	deliver func(*relay.Delivery)
+	settle  func(uint64, relay.Outcome)
+}
+
+func (f *funcs) Deliver(d *relay.Delivery)             { f.deliver(d) }
+func (f *funcs) Settle(number uint64, o relay.Outcome) { f.settle(number, o) }
+func (f *funcs) Refused(relay.Refusals)                {}
+func (f *funcs) Flush()                                {}
+
+// outcomes is where everybody submits: it collects what submissions come to, by body.
 type outcomes struct {
-	mu  sync.Mutex
-	got map[string][]relay.Outcome
+	mu      sync.Mutex
+	bodies  []string // by number
+	got     map[string][]relay.Outcome
+	open    map[string]bool // told, and not yet flushed; TAKEN needs no flush
+	senders map[relay.Address]*relay.Sender
 }
 
 func (o *outcomes) submit(s *relay.Service, from, to relay.Address, body string, liveOnly bool) {
-	s.Submit(context.Background(), relay.Submission{From: from, Device: to.Device[:], Envelope: []byte(body), LiveOnly: liveOnly},
-		func(outcome relay.Outcome) {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			if o.got == nil {
-				o.got = make(map[string][]relay.Outcome)
-			}
-			o.got[body] = append(o.got[body], outcome)
-		})
+	o.submitAll(s, from, to, liveOnly, body)
 }
+
+// submitAll submits several bodies at once.
+func (o *outcomes) submitAll(s *relay.Service, from, to relay.Address, liveOnly bool, bodies ...string) {
+	o.mu.Lock()
+	if o.got == nil {
+		o.got, o.open, o.senders = make(map[string][]relay.Outcome), make(map[string]bool), make(map[relay.Address]*relay.Sender)
+	}
+	sender := o.senders[from]
+	if sender == nil {
+		sender = s.Sender(from, o)
+		o.senders[from] = sender
+	}
+	var submissions []relay.Submission
+	var wire [][]byte
+	for _, body := range bodies {
+		envelope := []byte(body)
+		submissions = append(submissions, relay.Submission{Number: uint64(len(o.bodies)), Device: to.Device[:], Envelope: envelope, LiveOnly: liveOnly})
+		o.bodies, wire = append(o.bodies, body), append(wire, envelope)
+	}
+	o.mu.Unlock()
+	sender.Submit(context.Background(), submissions...)
+	for _, envelope := range wire {
+		clear(envelope) // the relay must have copied it
+	}
+}
+
+func (o *outcomes) Settle(number uint64, outcome relay.Outcome) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	body := o.bodies[number]
+	o.got[body] = append(o.got[body], outcome)
+	o.open[body] = outcome.State != rendezvous.Outcome_TAKEN
+}
+
+func (o *outcomes) Flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.open)
+}
+
+func (o *outcomes) Deliver(*relay.Delivery) { panic("it receives nothing") }
+func (o *outcomes) Refused(relay.Refusals)  { panic("it receives nothing") }
 
 // of is the outcome of a body: "TAKEN", "STORED", a code, or "" while it is open. It fails on a second one.
 func (o *outcomes) of(t testing.TB, body string) string {
@@ -259,7 +378,7 @@ func (o *outcomes) of(t testing.TB, body string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch got := o.got[body]; {
-	case len(got) == 0:
+	case len(got) == 0 || o.open[body]:
 		return ""
 	case len(got) > 1:
 		t.Fatalf("%q got %d outcomes: %v", body, len(got), got)

@@ -18,8 +18,8 @@ type message struct {
 	Envelope
 	liveOnly bool
 	size     uint64
-	done     func(Outcome) // nil once told, and for what came out of the mailbox
-	charged  bool          // it counts in its sender's and in the Service's memory
+	sender   *Sender // to be told the outcome; nil once told, and for what came out of the mailbox
+	number   uint64  // by which its sender knows it
 	state    state
 	forget   bool        // it was taken while it was queued or committing
 	windowed bool        // it came out of the mailbox and counts in its attachment's window
@@ -31,29 +31,72 @@ type message struct {
 	next     *message    // while live
 }
 
-// tidings are outcomes to tell when the lock is free: a caller's done may take locks of its own.
-type tidings []func()
+const (
+	// spareMessages is how many records of envelopes are kept for the next ones.
+	spareMessages = 4096
+	// spareData is the largest envelope whose memory is kept with them.
+	spareData = 512
+)
 
-func (t tidings) tell() {
-	for _, f := range t {
-		f()
+// newMessageLocked returns an empty record, perhaps with memory for its Data.
+func (s *Service) newMessageLocked() *message {
+	last := len(s.spare) - 1
+	if last < 0 {
+		return new(message)
+	}
+	m := s.spare[last]
+	s.spare[last] = nil
+	s.spare = s.spare[:last]
+	return m
+}
+
+// recycleLocked keeps the record of an envelope that nothing refers to any more.
+func (s *Service) recycleLocked(m *message, data []byte) {
+	if len(s.spare) >= spareMessages {
+		return
+	}
+	*m = message{}
+	if cap(data) <= spareData {
+		m.Data = data[:0]
+	}
+	s.spare = append(s.spare, m)
+}
+
+// tidings are the links on which something is to go out when the lock is free: a Flush may take locks of its own.
+type tidings struct {
+	links []Link
+	few   [8]Link // what links begins as
+}
+
+// touch notes a link. It may come to be noted twice, which does no harm.
+func (t *tidings) touch(l Link) {
+	if t.links == nil {
+		t.links = t.few[:0]
+	}
+	for i := max(0, len(t.links)-len(t.few)); i < len(t.links); i++ {
+		if t.links[i] == l {
+			return
+		}
+	}
+	t.links = append(t.links, l)
+}
+
+// tell is called without the lock.
+func (t *tidings) tell() {
+	for _, l := range t.links {
+		l.Flush()
 	}
 }
 
 // resolveLocked ends a submission. Only the first outcome counts.
 func (s *Service) resolveLocked(m *message, o Outcome, out *tidings) {
-	if m.done == nil {
+	x := m.sender
+	if x == nil {
 		return
 	}
-	done := m.done
-	m.done = nil
-	*out = append(*out, func() { done(o) })
-	if m.charged {
-		u := s.senders[m.From.Device]
-		if u.remove(m.size); u.Messages == 0 {
-			delete(s.senders, m.From.Device)
-		}
-	}
+	m.sender = nil
+	x.unresolved.remove(m.size)
+	x.settleLocked(m.number, o, out)
 	s.countLocked(m, o)
 }
 

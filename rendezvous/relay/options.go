@@ -9,15 +9,17 @@ import (
 
 // Options are the bounds of a Service. A zero field takes the default named with it.
 type Options struct {
-	// Lifetime is how long an envelope waits in the mailbox. Default 14 days: as long as old encryption keys are kept.
+	// Lifetime is how long an envelope waits in the mailbox, by the mailbox's clock: see lifetime.go. Default 14 days: as long as old encryption
+	// keys are kept.
 	Lifetime time.Duration
 	// Sweep is how often expired envelopes are deleted. Default 1 hour.
 	Sweep time.Duration
 	// TakeTimeout is how long a live envelope may stay untaken before it goes to the mailbox as well. Default 3 s.
 	TakeTimeout time.Duration
-	// Untaken bounds what one attachment has been given live and has not taken; more goes to the mailbox. Default 256 and 4 MiB.
+	// Untaken bounds what one attachment has been given live and has not taken; more goes to the mailbox. Default 1,024 and 4 MiB: four
+	// senders that are each a peer's whole window ahead.
 	Untaken Usage
-	// Window bounds what one attachment has been given out of the mailbox and has not taken. Default 64 and 1 MiB.
+	// Window bounds what one attachment has been given out of the mailbox and has not taken. Default 512 and 1 MiB.
 	Window Usage
 	// Unresolved bounds what one sending device has submitted and not been told the outcome of; more is refused as busy.
 	// Default 4096 and 8 MiB.
@@ -34,7 +36,7 @@ type Options struct {
 	InitBurst int
 	// Readers is how many goroutines read the mailbox for devices that have come back. Default 4.
 	Readers int
-	// Now is the clock of submission times and expiry. Default time.Now.
+	// Now is the clock of submission times, and of the time between two runs. Default time.Now.
 	Now func() time.Time
 	// Logger gets failures of the mailbox; never names of both ends of an envelope. Default: discard.
 	Logger *slog.Logger
@@ -54,8 +56,8 @@ func (o Options) withDefaults() Options {
 	duration(&o.Lifetime, 14*24*time.Hour)
 	duration(&o.Sweep, time.Hour)
 	duration(&o.TakeTimeout, 3*time.Second)
-	usage(&o.Untaken, 256, 4<<20)
-	usage(&o.Window, 64, 1<<20)
+	usage(&o.Untaken, 1024, 4<<20)
+	usage(&o.Window, 512, 1<<20)
 	usage(&o.Unresolved, 4096, 8<<20)
 	usage(&o.Memory, 65536, 128<<20)
 	usage(&o.Batch, 1024, 8<<20)

@@ -13,9 +13,9 @@ type Outcome struct {
 	RetryAfter time.Duration            // 0: no sense in retrying soon
 }
 
-// Wire is the outcome as the frame that answers a Submit.
-func (o Outcome) Wire() *rendezvous.Outcome {
-	return &rendezvous.Outcome{State: o.State, Code: string(o.Code), RetryAfterMs: uint64(o.RetryAfter.Milliseconds())}
+// Settled is the outcome as it travels to whoever has submitted.
+func (o Outcome) Settled() rendezvous.Settled {
+	return rendezvous.Settled{State: o.State, Code: o.Code, RetryAfterMs: uint64(o.RetryAfter.Milliseconds())}
 }
 
 func taken() Outcome  { return Outcome{State: rendezvous.Outcome_TAKEN} }

@@ -33,9 +33,18 @@ func (s *Service) readAll(ctx context.Context) {
 		bytes := int(s.o.Window.Bytes - a.window.Bytes)
 		s.mu.Unlock()
 		page, err := s.mailbox.Page(ctx, a.device.to, after, limit, bytes)
+		var refusals Refusals
+		if err == nil && !a.asked { // nobody else reads for it at the same time
+			refusals, err = s.mailbox.Refusals(ctx, a.device.to)
+		}
+		var out tidings
 		s.mu.Lock()
-		s.readLocked(a, page, err, commits)
+		if err == nil {
+			a.refusedLocked(refusals, &out)
+		}
+		s.readLocked(a, page, err, commits, &out)
 		s.mu.Unlock()
+		out.tell()
 	}
 }
 
@@ -62,7 +71,7 @@ func (s *Service) nextRead() *Attachment {
 }
 
 // readLocked delivers a page. commits is what the device's counter was before the page was read.
-func (s *Service) readLocked(a *Attachment, page []Held, err error, commits uint64) {
+func (s *Service) readLocked(a *Attachment, page []Held, err error, commits uint64, out *tidings) {
 	a.reading = false
 	d := a.device
 	switch {
@@ -82,7 +91,7 @@ func (s *Service) readLocked(a *Attachment, page []Held, err error, commits uint
 	}
 	for i := range page {
 		a.cursor = page[i].ID
-		s.handHeldLocked(a, &page[i])
+		s.handHeldLocked(a, &page[i], out)
 	}
 	if len(page) > 0 || d.commits != commits {
 		s.wantReadLocked(a)
@@ -90,7 +99,7 @@ func (s *Service) readLocked(a *Attachment, page []Held, err error, commits uint
 }
 
 // handHeldLocked delivers one envelope from the mailbox, unless the attachment has it or its deletion is on the way.
-func (s *Service) handHeldLocked(a *Attachment, h *Held) {
+func (s *Service) handHeldLocked(a *Attachment, h *Held, out *tidings) {
 	if _, ok := a.rows[h.ID]; ok {
 		return
 	}
@@ -100,8 +109,19 @@ func (s *Service) handHeldLocked(a *Attachment, h *Held) {
 	m := &message{Envelope: h.Envelope, size: uint64(len(h.Data)), state: kept, row: h.ID, windowed: true}
 	a.rows[h.ID] = struct{}{}
 	a.window.add(m.size)
-	a.handLocked(m)
+	a.handLocked(m, out)
 	m.Data = nil
+}
+
+// refusedLocked tells the device what was refused while it was away.
+func (a *Attachment) refusedLocked(r Refusals, out *tidings) {
+	a.asked = true
+	if r.Mark == 0 || a.closed {
+		return
+	}
+	a.refused = r.Mark
+	a.link.Refused(r)
+	out.touch(a.link)
 }
 
 // retryReadLocked asks for a read after a pause.

@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +65,7 @@ func TestLiveIsTaken(t *testing.T) {
 }
 
 func TestAwayIsStoredAndComesInOrder(t *testing.T) {
-	inBubble(t, relay.Options{}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
+	inBubble(t, relay.Options{Window: relay.Usage{Messages: 64, Bytes: 1 << 20}}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
 		var want []string
 		for i := range 300 {
 			body := fmt.Sprint("m", i)
@@ -425,7 +424,7 @@ func TestDrain(t *testing.T) {
 		wantBodies(t, "mailbox", box.bodies(bob), "m0", "m1", "m2")
 		out.submit(s, alice, bob, "late", false)
 		wantOutcome(t, out, "late", "draining")
-		if _, err := s.Attach(bob, r.deliver); rendezvous.CodeOf(err) != rendezvous.CodeDraining {
+		if _, err := s.Attach(bob, r); rendezvous.CodeOf(err) != rendezvous.CodeDraining {
 			t.Errorf("attach: got %v", err)
 		}
 		r.takeAll() // the device had them after all
@@ -542,14 +541,14 @@ func TestTap(t *testing.T) {
 	})
 }
 
-func TestOutcomeWire(t *testing.T) {
+func TestWire(t *testing.T) {
 	o := relay.Outcome{State: rendezvous.Outcome_REFUSED, Code: rendezvous.CodeBusy, RetryAfter: time.Second}
-	w := o.Wire()
-	if w.GetState() != rendezvous.Outcome_REFUSED || w.GetCode() != "busy" || w.GetRetryAfterMs() != 1000 {
-		t.Errorf("got %v", w)
+	if got, want := o.Settled(), (rendezvous.Settled{State: rendezvous.Outcome_REFUSED, Code: "busy", RetryAfterMs: 1000}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
-	d := relay.Delivery{ID: 7, Stored: true, Envelope: relay.Envelope{From: alice, To: bob, Submitted: time.UnixMilli(5), Data: []byte("x")}}.Wire()
-	if d.GetId() != 7 || d.GetUsername() != "alice" || !slices.Equal(d.GetDevice(), alice.Device[:]) || !d.GetStored() || d.GetSubmittedMs() != 5 {
-		t.Errorf("got %v", d)
+	d := relay.Delivery{ID: 7, Stored: true, Envelope: relay.Envelope{From: alice, To: bob, Submitted: time.UnixMilli(5), Data: []byte("x")}}
+	want := rendezvous.Delivery{ID: 7, Username: "alice", Device: alice.Device[:], Envelope: []byte("x"), Stored: true, SubmittedMs: 5}
+	if diff := gocmp.Diff(want, d.Wire()); diff != "" {
+		t.Errorf("delivery (-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -219,7 +220,11 @@ func TestConcurrency(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(to.Device[0]), 1))
 			for {
 				arrived := make(chan relay.Delivery, 512)
-				a, err := s.Attach(to, func(d relay.Delivery) { arrived <- d })
+				a, err := s.Attach(to, &funcs{deliver: func(d *relay.Delivery) {
+					own := *d
+					own.Data = slices.Clone(d.Data)
+					arrived <- own
+				}})
 				if err != nil {
 					return // draining
 				}
@@ -243,16 +248,17 @@ func TestConcurrency(t *testing.T) {
 	}
 	for i := range senders {
 		sending.Go(func() {
+			body := func(n int) string { return fmt.Sprint(i, " ", n) }
+			sender := s.Sender(people[i], &funcs{settle: func(number uint64, o relay.Outcome) {
+				if o.State != rendezvous.Outcome_REFUSED {
+					mu.Lock()
+					defer mu.Unlock()
+					acknowledged[body(int(number))] = true
+				}
+			}})
 			for n := range each {
-				body := fmt.Sprint(i, " ", n)
 				to := people[n%len(people)]
-				s.Submit(context.Background(), relay.Submission{From: people[i], Device: to.Device[:], Envelope: []byte(body)}, func(o relay.Outcome) {
-					if o.State != rendezvous.Outcome_REFUSED {
-						mu.Lock()
-						defer mu.Unlock()
-						acknowledged[body] = true
-					}
-				})
+				sender.Submit(context.Background(), relay.Submission{Number: uint64(n), Device: to.Device[:], Envelope: []byte(body(n))})
 			}
 		})
 	}
@@ -281,19 +287,36 @@ func TestConcurrency(t *testing.T) {
 
 // What one live envelope costs the relay, without its connections: submit, deliver, take, tell.
 func BenchmarkLive(b *testing.B) {
-	s := relay.New(new(memoryMailbox), everybody(), relay.Options{})
-	defer s.Close()
-	ids := make(chan uint64, 1)
-	a, err := s.Attach(bob, func(d relay.Delivery) { ids <- d.ID })
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer a.Close()
-	envelope := make([]byte, 154)
-	done := make(chan relay.Outcome, 1)
-	for b.Loop() {
-		s.Submit(b.Context(), relay.Submission{From: alice, Device: bob.Device[:], Envelope: envelope}, func(o relay.Outcome) { done <- o })
-		a.Taken(<-ids)
-		<-done
+	for _, batch := range []int{1, 32} {
+		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) {
+			s := relay.New(new(memoryMailbox), everybody(), relay.Options{})
+			defer s.Close()
+			var ids []uint64
+			told := 0
+			link := &funcs{
+				deliver: func(d *relay.Delivery) { ids = append(ids, d.ID) },
+				settle:  func(uint64, relay.Outcome) { told++ },
+			}
+			a, err := s.Attach(bob, link)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer a.Close()
+			sender := s.Sender(alice, link)
+			submissions := make([]relay.Submission, batch)
+			for i := range submissions {
+				submissions[i] = relay.Submission{Number: uint64(i), Device: bob.Device[:], Envelope: make([]byte, 154)}
+			}
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				sender.Submit(b.Context(), submissions...)
+				a.Taken(ids...)
+				ids = ids[:0]
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*batch), "ns/envelope")
+			_ = told
+		})
 	}
 }

@@ -14,6 +14,7 @@ type Service struct {
 	directory Directory
 	o         Options
 	inits     *initLimit
+	clock     *mailboxClock
 	cancel    context.CancelFunc // ends reads of the mailbox; never a commit
 	stop      chan struct{}      // closed by Close
 	alarm     chan struct{}      // capacity 1: sent to when armed becomes true
@@ -24,9 +25,11 @@ type Service struct {
 	readable *sync.Cond // reads is not empty
 	settled  *sync.Cond // a commit has ended
 	devices  map[identity.Fingerprint]*device
-	senders  map[identity.Fingerprint]*Usage // what each has submitted and not been told of
-	live     liveList                        // in the order of their deadlines
-	armed    bool                            // watchDeadlines looks again by itself
+	senders  map[identity.Fingerprint]*unresolved
+	spare    []*message // records for the next envelopes
+	delivery Delivery   // the one that is being delivered
+	live     liveList   // in the order of their deadlines
+	armed    bool       // watchDeadlines looks again by itself
 	queue    commitQueue
 	reads    []*Attachment // that wait for a reader, each once
 	taps     map[*Tap]struct{}
@@ -55,11 +58,12 @@ func New(m Mailbox, d Directory, o Options) *Service {
 		directory: d,
 		o:         o,
 		inits:     newInitLimit(o),
+		clock:     &mailboxClock{mailbox: m, wall: o.Now},
 		cancel:    cancel,
 		stop:      make(chan struct{}),
 		alarm:     make(chan struct{}, 1),
 		devices:   make(map[identity.Fingerprint]*device),
-		senders:   make(map[identity.Fingerprint]*Usage),
+		senders:   make(map[identity.Fingerprint]*unresolved),
 		taps:      make(map[*Tap]struct{}),
 	}
 	s.counters.Refused = make(map[rendezvous.Code]uint64)

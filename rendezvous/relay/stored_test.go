@@ -23,12 +23,13 @@ func TestStoredSurvivesARestart(t *testing.T) {
 	var senders sync.WaitGroup
 	for _, from := range []relay.Address{alice, carol} {
 		senders.Go(func() {
+			sender := s.Sender(from, &funcs{settle: func(_ uint64, o relay.Outcome) {
+				if o.State != rendezvous.Outcome_STORED {
+					t.Errorf("outcome: %+v", o)
+				}
+			}})
 			for i := range 500 {
-				s.Submit(t.Context(), relay.Submission{From: from, Device: bob.Device[:], Envelope: []byte(fmt.Sprint(from.User, i))}, func(o relay.Outcome) {
-					if o.State != rendezvous.Outcome_STORED {
-						t.Errorf("outcome: %+v", o)
-					}
-				})
+				sender.Submit(t.Context(), relay.Submission{Device: bob.Device[:], Envelope: []byte(fmt.Sprint(from.User, i))})
 			}
 		})
 	}
@@ -81,14 +82,15 @@ func BenchmarkStored(b *testing.B) {
 		device := identity.Fingerprint{byte(100 + k)}
 		senders.Go(func() {
 			window := make(chan struct{}, 1000) // unanswered
+			sender := s.Sender(from, &funcs{settle: func(_ uint64, o relay.Outcome) {
+				if o.State != rendezvous.Outcome_STORED {
+					b.Errorf("outcome: %+v", o)
+				}
+				<-window
+			}})
 			for range b.N/parallel + 1 {
 				window <- struct{}{}
-				s.Submit(b.Context(), relay.Submission{From: from, Device: device[:], Envelope: make([]byte, 154)}, func(o relay.Outcome) {
-					if o.State != rendezvous.Outcome_STORED {
-						b.Errorf("outcome: %+v", o)
-					}
-					<-window
-				})
+				sender.Submit(b.Context(), relay.Submission{Device: device[:], Envelope: make([]byte, 154)})
 			}
 			for range cap(window) { // all are answered
 				window <- struct{}{}

@@ -17,7 +17,6 @@ import (
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/directory"
 	"github.com/byway-chat/byway/rendezvous/framing"
-	"github.com/byway-chat/byway/rendezvous/relay"
 	"github.com/byway-chat/byway/rendezvous/sqlite"
 )
 
@@ -51,7 +50,7 @@ type conn struct {
 	published, asked *rate.Limiter // immutable
 
 	signed  atomic.Pointer[directory.SignedIn] // set once, by registry.signIn
-	link    atomic.Pointer[link]               // to the relay; set once, after signed
+	link    atomic.Pointer[carrier]            // to the relay; set once, after signed
 	signing atomic.Bool                        // a request of the session family is being done
 	heard   atomic.Int64                       // Unix nanoseconds of the last frame
 	ending  atomic.Bool                        // whatever still arrives is ignored

@@ -12,10 +12,11 @@ func (c *conn) dispatch(ctx context.Context, f *rendezvous.Frame) {
 	id := f.GetId()
 	switch body := f.GetBody().(type) {
 	case *rendezvous.Frame_Submit:
-		c.submit(ctx, id, body.Submit)
+		m := body.Submit
+		c.submit(id, m.GetDevice(), m.GetEnvelope(), m.GetLiveOnly())
 		return
 	case *rendezvous.Frame_Taken:
-		c.taken(id, body.Taken)
+		c.taken(ctx, id, body.Taken)
 		return
 	case *rendezvous.Frame_Ping:
 		c.send(&rendezvous.Frame{Id: id, Body: &rendezvous.Frame_Pong{Pong: &rendezvous.Pong{Token: body.Ping.GetToken()}}})

@@ -19,7 +19,7 @@ func FuzzStream(f *testing.F) {
 		{Id: 5, Body: &rendezvous.Frame_Enrol{Enrol: &rendezvous.Enrol{Entry: make([]byte, 100)}}},
 		{Id: 6, Body: &rendezvous.Frame_Submit{Submit: &rendezvous.Submit{Device: []byte{1}}}},
 		{Id: 7, Body: &rendezvous.Frame_Watch{Watch: &rendezvous.Watch{On: true}}},
-		{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Ids: []uint64{0, 1 << 63}}}},
+		{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Deliveries: rendezvous.Runs(0, 1<<63), Refusals: 7}}},
 	}
 	for _, s := range seeds {
 		buf, err := rendezvous.AppendFrame(nil, s)

@@ -288,14 +288,43 @@ func (d *device) next(f func(*rendezvous.Frame) bool) *rendezvous.Frame {
 			switch {
 			case !ok:
 				d.w.t.Fatalf("%s: the connection has ended: %v", d.name, d.conn.Err())
-			case f(p):
-				return p
 			}
-			d.out = append(d.out, p)
+			d.out = append(d.out, frames(p)...)
+			for i, p := range d.out {
+				if f(p) {
+					d.out = append(d.out[:i], d.out[i+1:]...)
+					return p
+				}
+			}
 		case <-timeout:
 			d.w.t.Fatalf("%s: a push did not come; there are %v", d.name, d.out)
 		}
 	}
+}
+
+// frames are pushes one by one. An outcome carries the number of its submission as id.
+func frames(p client.Pushed) []*rendezvous.Frame {
+	var all []*rendezvous.Frame
+	for _, d := range p.Deliveries {
+		all = append(all, &rendezvous.Frame{Body: &rendezvous.Frame_Deliver{Deliver: &rendezvous.Deliver{
+			Id: d.ID, Username: d.Username, Device: d.Device, Envelope: d.Envelope, Stored: d.Stored, SubmittedMs: d.SubmittedMs,
+		}}})
+	}
+	for _, o := range p.Outcomes {
+		all = append(all, &rendezvous.Frame{Id: o.ID, Body: &rendezvous.Frame_Outcome{Outcome: &rendezvous.Outcome{
+			State: o.State, Code: string(o.Code), RetryAfterMs: o.RetryAfterMs,
+		}}})
+	}
+	for _, presence := range p.Presence {
+		all = append(all, &rendezvous.Frame{Body: &rendezvous.Frame_Presence{Presence: presence}})
+	}
+	if p.Refusals != nil {
+		all = append(all, &rendezvous.Frame{Body: &rendezvous.Frame_Refusals{Refusals: p.Refusals}})
+	}
+	if p.Goodbye != nil {
+		all = append(all, &rendezvous.Frame{Body: &rendezvous.Frame_Goodbye{Goodbye: p.Goodbye}})
+	}
+	return all
 }
 
 func (d *device) delivery() *rendezvous.Deliver {

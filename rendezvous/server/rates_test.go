@@ -53,7 +53,9 @@ func TestTakenIsBounded(t *testing.T) {
 	r := w.device("alice", 0).raw(t)
 	r.send(hello())
 	r.read()
-	r.send(&rendezvous.Frame{Id: 7, Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Ids: make([]uint64, maxTaken+1)}}})
+	r.send(&rendezvous.Frame{Id: 7, Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{
+		Deliveries: []*rendezvous.Run{{First: 1}, {First: 3, More: rendezvous.MaxNumbers - 1}},
+	}}})
 	if f := r.read(); f.GetId() != 7 || f.GetFailure().GetCode() != string(rendezvous.CodeBadRequest) {
 		t.Errorf("got %v, want a refusal", f)
 	}

@@ -427,7 +427,7 @@ func TestRawFrames(t *testing.T) {
 	if f := r.read(); f.GetId() != 11 || f.GetPong().GetToken() != 3 {
 		t.Errorf("got %v, want a pong", f)
 	}
-	r.send(&rendezvous.Frame{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Ids: []uint64{1, 2}}}}) // ignored
+	r.send(&rendezvous.Frame{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Deliveries: rendezvous.Runs(1, 2)}}}) // ignored
 
 	for name, garbage := range map[string][]byte{
 		"a length over the limit": {0xff, 0xff, 0xff, 0x7f},

@@ -169,7 +169,7 @@ func (c *conn) join(ctx context.Context, who *directory.SignedIn, admitted *rend
 		Transport: transportName(remote), Address: remote.String(),
 	})
 	at := relay.Address{User: who.User, Device: who.Device}
-	l := &link{conn: c}
+	l := &carrier{conn: c}
 	l.sender = s.relay.Sender(at, l)
 	l.attachment, err = s.relay.Attach(at, l)
 	c.link.Store(l)

@@ -41,9 +41,11 @@ type DB struct {
 	mail   mailStatements // immutable after Open
 	byName *sql.Stmt      // on the reading connections; immutable after Open
 
-	mailMu sync.Mutex // held over each transaction that changes the mailbox; guards the following
-	lastID uint64     // of the mailbox's rows; rises even when they are deleted, while the file is open
-	usage  usageCache
+	addresses addressCache
+
+	mailMu   sync.Mutex // held over each transaction that changes the mailbox; guards the following
+	lastMark uint64     // of refusals; rises even when they are deleted, while the file is open
+	usage    usageCache
 }
 
 var (
@@ -149,7 +151,7 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 }
 
 func (db *DB) prepare(ctx context.Context) error {
-	if err := db.write.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM mailbox").Scan(&db.lastID); err != nil {
+	if err := db.write.QueryRowContext(ctx, "SELECT coalesce(max(mark), 0) FROM refusals").Scan(&db.lastMark); err != nil {
 		return classify("read the mailbox", err)
 	}
 	var err error

@@ -4,43 +4,36 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/relay"
 )
 
-const (
-	// rowsAtOnce is how many rows one INSERT or DELETE handles: what a statement costs by itself is shared by that many.
-	rowsAtOnce = 32
-	// mailColumns are the columns of an INSERT, in its order.
-	mailColumns = "id, recipient, device, sender, sender_device, submitted, size, envelope"
-)
+// rowsAtOnce is how many rows one INSERT handles: what a statement costs by itself is shared by that many.
+const rowsAtOnce = 64
 
 // mailStatements are prepared once: parsing SQL costs more than running it.
 type mailStatements struct {
 	put1, putMany *sql.Stmt // on the writing connection
-	deleteMany    *sql.Stmt // likewise
-	page          *sql.Stmt // on the reading ones
+	deleteRun     *sql.Stmt // likewise
+	page, sum     *sql.Stmt // on the reading ones
 }
 
 func (m *mailStatements) prepare(ctx context.Context, db *DB) error {
-	const row = "(?, ?, ?, ?, ?, ?, ?, ?)"
+	const row = "(?, ?, ?, ?, ?)"
+	const insert = "INSERT INTO mailbox (id, sender, kept, submitted, envelope) VALUES " + row
 	statements := []struct {
 		into  **sql.Stmt
 		on    *sql.DB
 		query string
 	}{
-		{&m.put1, db.write, "INSERT INTO mailbox (" + mailColumns + ") VALUES " + row},
-		{&m.putMany, db.write, "INSERT INTO mailbox (" + mailColumns + ") VALUES " + row + strings.Repeat(", "+row, rowsAtOnce-1)},
-		// The plus signs keep the planner on the primary key.
-		{&m.deleteMany, db.write, "DELETE FROM mailbox WHERE +recipient = ? AND +device = ? AND id IN (?" +
-			strings.Repeat(", ?", rowsAtOnce-1) + ") RETURNING sender, size"},
-		{&m.page, db.read, "SELECT id, sender, sender_device, submitted, envelope FROM mailbox " +
-			"WHERE recipient = ? AND device = ? AND id > ? ORDER BY id LIMIT ?"},
+		{&m.put1, db.write, insert},
+		{&m.putMany, db.write, insert + strings.Repeat(", "+row, rowsAtOnce-1)},
+		{&m.deleteRun, db.write, "DELETE FROM mailbox WHERE id BETWEEN ? AND ?"},
+		{&m.page, db.read, "SELECT id, sender, submitted, envelope FROM mailbox WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"},
+		{&m.sum, db.read, "SELECT count(*), coalesce(sum(length(envelope)), 0) FROM mailbox WHERE id BETWEEN ? AND ?"},
 	}
 	for _, s := range statements {
 		var err error
@@ -53,7 +46,7 @@ func (m *mailStatements) prepare(ctx context.Context, db *DB) error {
 
 func (m *mailStatements) close() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{m.put1, m.putMany, m.deleteMany, m.page} {
+	for _, s := range []*sql.Stmt{m.put1, m.putMany, m.deleteRun, m.page, m.sum} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}
@@ -65,113 +58,144 @@ func (m *mailStatements) close() error {
 func (db *DB) Apply(ctx context.Context, b *relay.Batch) error {
 	db.mailMu.Lock()
 	defer db.mailMu.Unlock()
-	touched := make(map[rendezvous.Username]bool)
-	err := db.update(ctx, "write to the mailbox", func(tx *sql.Tx) error {
-		if err := db.deleteMail(ctx, tx, b.Deletions, touched); err != nil {
+	return db.updateMail(ctx, "write to the mailbox", func(tx *mailTx) error {
+		if err := db.deleteMail(ctx, tx, b.Deletions); err != nil {
 			return err
 		}
-		puts, err := db.admit(ctx, tx, b, touched)
+		if err := db.forgetRefusals(ctx, tx, b.Told); err != nil {
+			return err
+		}
+		rows, refused, err := db.admit(ctx, tx, b)
 		if err != nil {
 			return err
 		}
-		return db.insertMail(ctx, tx, puts)
-	})
-	if err != nil {
-		for account := range touched {
-			delete(db.usage, account) // it has counted what was undone
+		if err := db.noteRefusals(ctx, tx, refused); err != nil {
+			return err
 		}
-	}
-	db.usage.trim()
-	return err
+		return db.insertMail(ctx, tx, rows, b.Kept)
+	})
 }
 
-// deleteMail deletes runs of rows of the same address.
-func (db *DB) deleteMail(ctx context.Context, tx *sql.Tx, deletions []relay.Deletion, touched map[rendezvous.Username]bool) error {
+// deleteMail deletes runs of envelopes for the same address whose numbers follow one another, which is how they are taken.
+func (db *DB) deleteMail(ctx context.Context, tx *mailTx, deletions []relay.Deletion) error {
 	if len(deletions) == 0 {
 		return nil
 	}
-	statement := tx.StmtContext(ctx, db.mail.deleteMany)
-	args := make([]any, 2+rowsAtOnce)
+	statement := tx.StmtContext(ctx, db.mail.deleteRun)
 	for len(deletions) > 0 {
-		to, n := deletions[0].To, 0
-		args[0], args[1] = string(to.User), to.Device[:]
-		for n < len(deletions) && n < rowsAtOnce && deletions[n].To == to {
-			args[2+n] = int64(deletions[n].ID)
+		n := 1
+		for n < len(deletions) && deletions[n].To == deletions[0].To && deletions[n].ID == deletions[n-1].ID+1 {
 			n++
 		}
-		for i := n; i < rowsAtOnce; i++ {
-			args[2+i] = 0 // no row has it
-		}
+		run := deletions[:n]
 		deletions = deletions[n:]
-		rows, err := statement.QueryContext(ctx, args...)
+		p, err := db.lookUp(ctx, tx, run[0].To)
 		if err != nil {
 			return err
 		}
-		u := db.usage[to.User]
-		touched[to.User] = true
-		err = each(rows, func() error {
-			var sender rendezvous.Username
-			var size uint64
-			err := rows.Scan(&sender, &size)
-			if err == nil && u != nil {
-				u.remove(sender, size)
-			}
-			return err
-		})
+		if p == nil || run[n-1].ID > numberMask {
+			continue
+		}
+		result, err := statement.ExecContext(ctx, p.row(run[0].ID), p.row(run[n-1].ID))
 		if err != nil {
 			return err
 		}
+		deleted, err := result.RowsAffected()
+		if err != nil {
+			return err
+		}
+		db.countDeleted(tx, run, int(deleted))
 	}
 	return nil
 }
 
-// admit numbers the puts that the quota admits and refuses the others.
-func (db *DB) admit(ctx context.Context, tx *sql.Tx, b *relay.Batch, touched map[rendezvous.Username]bool) ([]*relay.Put, error) {
-	admitted := make([]*relay.Put, 0, len(b.Puts))
-	for _, p := range b.Puts {
-		u, err := db.usageIn(ctx, tx, p.Envelope.To.User)
-		if err != nil {
-			return nil, err
-		}
-		touched[p.Envelope.To.User] = true
-		if p.Refused = !u.add(p.Envelope.From.User, uint64(len(p.Envelope.Data)), b.Quota); p.Refused {
-			continue
-		}
-		db.lastID++
-		p.ID = db.lastID
-		admitted = append(admitted, p)
+// countDeleted takes a run of deletions out of its account's usage, of which so many were done.
+func (db *DB) countDeleted(tx *mailTx, run []relay.Deletion, deleted int) {
+	account := run[0].To.User
+	u := db.usage[account]
+	if u == nil || deleted == 0 {
+		return
 	}
-	return admitted, nil
+	if deleted < len(run) {
+		delete(db.usage, account) // some had gone before: it is counted anew
+		return
+	}
+	tx.touched[account] = true
+	for _, d := range run {
+		u.remove(d.From, d.Size)
+	}
 }
 
-func (db *DB) insertMail(ctx context.Context, tx *sql.Tx, puts []*relay.Put) error {
-	if len(puts) == 0 {
+// mailRow is an envelope on its way into the table.
+type mailRow struct {
+	id, sender int64
+	envelope   *relay.Envelope
+}
+
+// admit numbers the puts that the quota admits and refuses the others, which it returns as well.
+func (db *DB) admit(ctx context.Context, tx *mailTx, b *relay.Batch) (rows []mailRow, refused []*relay.Envelope, err error) {
+	rows = make([]mailRow, 0, len(b.Puts))
+	for _, put := range b.Puts {
+		e := put.Envelope
+		u, err := db.usageIn(ctx, tx, e.To.User)
+		if err != nil {
+			return nil, nil, err
+		}
+		tx.touched[e.To.User] = true
+		if put.Refused = !u.add(e.From.User, uint64(len(e.Data)), b.Quota); put.Refused {
+			refused = append(refused, e)
+			continue
+		}
+		to, err := db.place(ctx, tx, e.To)
+		if err != nil {
+			return nil, nil, err
+		}
+		from, err := db.place(ctx, tx, e.From)
+		if err != nil {
+			return nil, nil, err
+		}
+		if put.ID, err = db.number(ctx, tx, to); err != nil {
+			return nil, nil, err
+		}
+		rows = append(rows, mailRow{id: to.row(put.ID), sender: from.id, envelope: e})
+	}
+	return rows, refused, nil
+}
+
+func (db *DB) insertMail(ctx context.Context, tx *mailTx, rows []mailRow, kept relay.Moment) error {
+	if len(rows) == 0 {
 		return nil
 	}
 	one, many := tx.StmtContext(ctx, db.mail.put1), tx.StmtContext(ctx, db.mail.putMany)
-	args := make([]any, 0, 8*rowsAtOnce)
-	for len(puts) > 0 {
+	args := make([]any, 0, 5*rowsAtOnce)
+	now := any(int64(kept))
+	for len(rows) > 0 {
 		statement, n := many, rowsAtOnce
-		if len(puts) < rowsAtOnce {
+		if len(rows) < rowsAtOnce {
 			statement, n = one, 1
 		}
 		args = args[:0]
-		for _, p := range puts[:n] {
-			e := p.Envelope
-			args = append(args, int64(p.ID), string(e.To.User), e.To.Device[:], string(e.From.User), e.From.Device[:],
-				millis(e.Submitted), len(e.Data), notNil(e.Data))
+		for _, r := range rows[:n] {
+			args = append(args, r.id, r.sender, now, millis(r.envelope.Submitted), notNil(r.envelope.Data))
 		}
 		if _, err := statement.ExecContext(ctx, args...); err != nil {
 			return err
 		}
-		puts = puts[n:]
+		rows = rows[n:]
 	}
 	return nil
 }
 
 // Page implements relay.Mailbox.
 func (db *DB) Page(ctx context.Context, to relay.Address, after uint64, limit, maxBytes int) ([]relay.Held, error) {
-	rows, err := db.mail.page.QueryContext(ctx, string(to.User), to.Device[:], int64(after), limit)
+	p, err := db.lookUp(ctx, db.read, to)
+	if err != nil {
+		return nil, classify("read the mailbox", err)
+	}
+	if p == nil || after >= numberMask {
+		return nil, nil
+	}
+	rows, err := db.mail.page.QueryContext(ctx, p.row(after), p.last(), limit)
 	if err != nil {
 		return nil, classify("read the mailbox", err)
 	}
@@ -179,18 +203,17 @@ func (db *DB) Page(ctx context.Context, to relay.Address, after uint64, limit, m
 	var page []relay.Held
 	for rows.Next() {
 		h := relay.Held{Envelope: relay.Envelope{To: to}}
-		var device []byte
-		var submitted int64
-		if err := rows.Scan(&h.ID, &h.From.User, &device, &submitted, &h.Data); err != nil {
+		var id, sender, submitted int64
+		if err := rows.Scan(&id, &sender, &submitted, &h.Data); err != nil {
 			return nil, classify("read the mailbox", err)
 		}
 		if maxBytes -= len(h.Data); maxBytes < 0 && len(page) > 0 {
 			break
 		}
-		if h.From.Device, err = identity.FingerprintFromBytes(device); err != nil {
-			return nil, fmt.Errorf("read the mailbox: %w: %w", ErrDamaged, err)
+		if h.From, err = db.named(ctx, sender); err != nil {
+			return nil, classify("read the mailbox", err)
 		}
-		h.Submitted = fromMillis(submitted)
+		h.ID, h.Submitted = uint64(id&numberMask), fromMillis(submitted)
 		page = append(page, h)
 	}
 	return page, classify("read the mailbox", rows.Err())
@@ -198,47 +221,43 @@ func (db *DB) Page(ctx context.Context, to relay.Address, after uint64, limit, m
 
 // Waiting implements relay.Mailbox.
 func (db *DB) Waiting(ctx context.Context, to relay.Address) (relay.Usage, error) {
-	return db.sum(ctx, "recipient = ? AND device = ?", string(to.User), to.Device[:])
+	var u relay.Usage
+	p, err := db.lookUp(ctx, db.read, to)
+	if p != nil && err == nil {
+		err = db.mail.sum.QueryRowContext(ctx, p.first(), p.last()).Scan(&u.Messages, &u.Bytes)
+	}
+	return u, classify("count the mailbox", err)
 }
 
 // Usage implements relay.Mailbox.
 func (db *DB) Usage(ctx context.Context, account rendezvous.Username) (relay.Usage, error) {
-	return db.sum(ctx, "recipient = ?", string(account))
-}
-
-func (db *DB) sum(ctx context.Context, where string, args ...any) (relay.Usage, error) {
-	var u relay.Usage
-	err := db.read.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(size), 0) FROM mailbox WHERE "+where, args...).Scan(&u.Messages, &u.Bytes)
-	return u, classify("count the mailbox", err)
-}
-
-// Expire implements relay.Mailbox.
-func (db *DB) Expire(ctx context.Context, before time.Time, limit int) (int, error) {
-	db.mailMu.Lock()
-	defer db.mailMu.Unlock()
-	n := 0
-	var accounts []rendezvous.Username
-	err := db.update(ctx, "delete expired mail", func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, "DELETE FROM mailbox WHERE id IN "+
-			"(SELECT id FROM mailbox WHERE submitted < ? ORDER BY submitted LIMIT ?) RETURNING recipient", millis(before), limit)
-		if err != nil {
+	var all relay.Usage
+	rows, err := db.read.QueryContext(ctx, "SELECT device FROM addresses WHERE account = ?", string(account))
+	if err != nil {
+		return all, classify("count the mailbox", err)
+	}
+	var devices []identity.Fingerprint
+	err = each(rows, func() error {
+		var device []byte
+		if err := rows.Scan(&device); err != nil {
 			return err
 		}
-		return each(rows, func() error {
-			var account rendezvous.Username
-			err := rows.Scan(&account)
-			accounts = append(accounts, account)
-			n++
-			return err
-		})
+		fingerprint, err := identity.FingerprintFromBytes(device)
+		devices = append(devices, fingerprint)
+		return err
 	})
-	for _, account := range accounts {
-		delete(db.usage, account)
-	}
 	if err != nil {
-		return 0, err
+		return all, classify("count the mailbox", err)
 	}
-	return n, nil
+	for _, device := range devices {
+		u, err := db.Waiting(ctx, relay.Address{User: account, Device: device})
+		if err != nil {
+			return all, err
+		}
+		all.Messages += u.Messages
+		all.Bytes += u.Bytes
+	}
+	return all, nil
 }
 
 // Purge implements relay.Mailbox.
@@ -246,8 +265,15 @@ func (db *DB) Purge(ctx context.Context, to relay.Address) error {
 	db.mailMu.Lock()
 	defer db.mailMu.Unlock()
 	delete(db.usage, to.User)
-	return db.update(ctx, "purge a mailbox", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM mailbox WHERE recipient = ? AND device = ?", string(to.User), to.Device[:])
+	return db.updateMail(ctx, "purge a mailbox", func(tx *mailTx) error {
+		p, err := db.lookUp(ctx, tx, to)
+		if p == nil || err != nil {
+			return err
+		}
+		if _, err := tx.StmtContext(ctx, db.mail.deleteRun).ExecContext(ctx, p.first(), p.last()); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "DELETE FROM refusals WHERE address = ?", p.id)
 		return err
 	})
 }

@@ -238,12 +238,12 @@ func BenchmarkMailboxTake(b *testing.B) {
 	var after uint64
 	deletions := &relay.Batch{}
 	for n := 0; n < b.N; {
-		page, err := db.Page(b.Context(), to, after, 64, 1<<20)
+		page, err := db.Page(b.Context(), to, after, 256, 1<<20)
 		if err != nil {
 			b.Fatal(err)
 		}
 		for _, h := range page {
-			deletions.Deletions = append(deletions.Deletions, relay.Deletion{To: to, ID: h.ID})
+			deletions.Deletions = append(deletions.Deletions, relay.Deletion{To: to, ID: h.ID, From: h.From.User, Size: uint64(len(h.Data))})
 			after = h.ID
 		}
 		n += len(page)

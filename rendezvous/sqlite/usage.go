@@ -31,20 +31,22 @@ func (c usageCache) trim() {
 }
 
 // usageIn returns the usage of an account, counting it where it is not remembered.
-func (db *DB) usageIn(ctx context.Context, tx *sql.Tx, account rendezvous.Username) (*accountUsage, error) {
+func (db *DB) usageIn(ctx context.Context, tx *mailTx, account rendezvous.Username) (*accountUsage, error) {
 	if u := db.usage[account]; u != nil {
 		return u, nil
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT sender, count(*), sum(size) FROM mailbox WHERE recipient = ? GROUP BY sender", string(account))
+	rows, err := tx.QueryContext(ctx, "SELECT s.account, count(*), sum(length(m.envelope)) FROM addresses r "+
+		"JOIN mailbox m ON m.id BETWEEN r.id << ? AND r.id << ? | ? LEFT JOIN addresses s ON s.id = m.sender WHERE r.account = ? GROUP BY s.account",
+		numberBits, numberBits, int64(numberMask), string(account))
 	if err != nil {
 		return nil, err
 	}
 	u := &accountUsage{sender: make(map[rendezvous.Username]relay.Usage)}
 	err = each(rows, func() error {
-		var name rendezvous.Username
+		var name sql.NullString
 		var one relay.Usage
 		err := rows.Scan(&name, &one.Messages, &one.Bytes)
-		u.sender[name] = one
+		u.sender[rendezvous.Username(name.String)] = one
 		u.all.Messages += one.Messages
 		u.all.Bytes += one.Bytes
 		return err

@@ -53,7 +53,7 @@ func fillForRestart(t testing.TB, s Store) {
 	record := []byte("record")
 	must(t, s.UpdateDevices(t.Context(), directory.DeviceChange{Device: fingerprint("alice/1"), PeerRecord: &record}))
 	b := apply(t, s, relay.Batch{Puts: []*relay.Put{put(alice, bob, "1"), put(alice, bob, "2"), put(alice, bob, "3")}})
-	apply(t, s, relay.Batch{Deletions: []relay.Deletion{{To: bob, ID: b.Puts[1].ID}}})
+	apply(t, s, relay.Batch{Deletions: []relay.Deletion{{To: bob, ID: b.Puts[1].ID, From: "alice", Size: 1}}})
 }
 
 func checkAfterRestart(t testing.TB, s Store) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/relay"
 )
 
@@ -25,6 +27,7 @@ func runMailbox(t *testing.T, f Factory) {
 		{"quotas", quotas},
 		{"quotas follow every way out", quotaAccounting},
 		{"expiry", expiry},
+		{"refusals", refusals},
 		{"purge", purge},
 		{"numbers are never used twice", numbers},
 		{"concurrent readers", concurrentReaders},
@@ -109,6 +112,7 @@ func orderAndPages(t *testing.T, s Store) {
 	wantBodies(t, "bytes", bodies(page(t, s, bob, 0, 100, 100)), "1", "2")
 	wantBodies(t, "one at least", bodies(page(t, s, bob, all[1].ID, 100, 100)), big)
 	wantBodies(t, "after the last", bodies(page(t, s, bob, all[4].ID, 100, 100)))
+	wantBodies(t, "after any", bodies(page(t, s, bob, math.MaxUint64, 100, 100)))
 	wantBodies(t, "nobody", everything(t, s, carol))
 	wantUsage(t, s, bob, relay.Usage{Messages: 5, Bytes: 80<<10 + 4}, relay.Usage{Messages: 6, Bytes: 80<<10 + 16})
 }
@@ -118,12 +122,14 @@ func ownerDeletes(t *testing.T, s Store) {
 	id := func(i int) uint64 { return b.Puts[i].ID }
 	imposter := relay.Address{User: "carol", Device: bob.Device}
 	apply(t, s, relay.Batch{Deletions: []relay.Deletion{
-		{To: bob1, ID: id(0)}, {To: carol, ID: id(0)}, {To: imposter, ID: id(0)}, {To: bob, ID: id(1)}, {To: bob, ID: 999_999},
+		{To: bob1, ID: id(2)}, {To: carol, ID: id(0)}, {To: imposter, ID: id(0)}, {To: bob, ID: 999_999}, {To: bob, ID: math.MaxUint64},
 	}})
 	wantBodies(t, "after foreign deletions", everything(t, s, bob), "1", "3")
 	apply(t, s, relay.Batch{
-		Deletions: []relay.Deletion{{To: bob, ID: id(0)}, {To: bob, ID: id(0)}, {To: bob1, ID: id(1)}},
-		Puts:      []*relay.Put{put(alice, bob, "4")},
+		Deletions: []relay.Deletion{
+			{To: bob, ID: id(0), From: "alice", Size: 1}, {To: bob, ID: id(0), From: "alice", Size: 1}, {To: bob1, ID: id(1), From: "alice", Size: 1},
+		},
+		Puts: []*relay.Put{put(alice, bob, "4")},
 	})
 	wantBodies(t, "after their own", everything(t, s, bob), "3", "4")
 	wantBodies(t, "after their own", everything(t, s, bob1))
@@ -166,9 +172,11 @@ func quotaAccounting(t *testing.T, s Store) {
 	}
 	first := fill("empty", 2)
 	fill("full", 0)
-	apply(t, s, relay.Batch{Deletions: []relay.Deletion{{To: bob, ID: first[0].ID}, {To: bob, ID: first[0].ID}}})
+	apply(t, s, relay.Batch{Deletions: []relay.Deletion{
+		{To: bob, ID: first[0].ID, From: "alice", Size: 1}, {To: bob, ID: first[0].ID, From: "alice", Size: 1},
+	}})
 	fill("one deleted", 1)
-	if n, err := s.Expire(t.Context(), epoch.Add(time.Second), 1); n != 1 || err != nil {
+	if n, err := s.Expire(t.Context(), relay.Clock{Wall: epoch}, 1, 1); n != 1 || err != nil {
 		t.Fatalf("expire: %d, %v", n, err)
 	}
 	fill("one expired", 1)
@@ -178,7 +186,7 @@ func quotaAccounting(t *testing.T, s Store) {
 	held := page(t, s, bob, 0, 2, 1000)
 	b := apply(t, s, relay.Batch{
 		Quota:     quota,
-		Deletions: []relay.Deletion{{To: bob, ID: held[0].ID}},
+		Deletions: []relay.Deletion{deletion(held[0])},
 		Puts:      []*relay.Put{put(alice, bob, "z")},
 	})
 	if b.Puts[0].Refused {
@@ -187,22 +195,79 @@ func quotaAccounting(t *testing.T, s Store) {
 }
 
 func expiry(t *testing.T, s Store) {
-	var puts []*relay.Put
-	for i := range 10 {
-		p := put(alice, []relay.Address{bob, carol}[i%2], fmt.Sprint(i))
-		p.Envelope.Submitted = epoch.Add(time.Duration(i) * time.Hour)
-		puts = append(puts, p)
+	if c, err := s.Clock(t.Context()); err != nil || c != (relay.Clock{}) {
+		t.Errorf("a new mailbox's clock: got %+v, %v", c, err)
 	}
-	apply(t, s, relay.Batch{Puts: puts})
-	before := epoch.Add(6 * time.Hour)
-	for _, want := range []int{4, 2, 0} {
-		n, err := s.Expire(t.Context(), before, 4)
+	for i := range 10 {
+		to := []relay.Address{bob, carol}[i%2]
+		apply(t, s, relay.Batch{Kept: relay.Moment(i), Puts: []*relay.Put{put(alice, to, fmt.Sprint(i))}})
+	}
+	for i, want := range []int{4, 2, 0} {
+		now := relay.Clock{Mailbox: relay.Moment(100 + i), Wall: epoch.Add(time.Duration(-i) * time.Hour)}
+		n, err := s.Expire(t.Context(), now, 6, 4)
 		if err != nil || n != want {
 			t.Errorf("expire: got %d, %v, want %d", n, err, want)
+		}
+		if c, err := s.Clock(t.Context()); err != nil || c != now {
+			t.Errorf("clock: got %+v, %v, want %+v", c, err, now)
 		}
 	}
 	wantBodies(t, "bob", everything(t, s, bob), "6", "8")
 	wantBodies(t, "carol", everything(t, s, carol), "7", "9")
+}
+
+func wantRefusals(t testing.TB, s Store, to relay.Address, messages, accounts uint64, since time.Time) (mark uint64) {
+	t.Helper()
+	r, err := s.Refusals(t.Context(), to)
+	if err != nil || r.Messages != messages || r.Accounts != accounts || !r.Since.Equal(since) || (r.Mark == 0) != (messages == 0) {
+		t.Errorf("refusals: got %+v, %v, want %d of %d accounts since %v", r, err, messages, accounts, since)
+	}
+	return r.Mark
+}
+
+func refusals(t *testing.T, s Store) {
+	full := relay.Quota{}
+	refuse := func(from, to relay.Address, n int, at time.Duration) {
+		t.Helper()
+		var b relay.Batch
+		for i := range n {
+			p := put(from, to, "x")
+			p.Envelope.Submitted = epoch.Add(at + time.Duration(i)*time.Second)
+			b.Puts = append(b.Puts, p)
+		}
+		b.Quota = full
+		must(t, s.Apply(t.Context(), &b))
+	}
+	wantRefusals(t, s, bob, 0, 0, time.Time{})
+	apply(t, s, relay.Batch{Puts: []*relay.Put{put(alice, bob, "1")}})
+	full = relay.Quota{Account: relay.Usage{Messages: 1, Bytes: 1}, Pair: relay.Usage{Messages: 1, Bytes: 1}}
+	wantRefusals(t, s, bob, 0, 0, time.Time{})
+	refuse(alice, bob, 2, time.Minute)
+	refuse(carol, bob, 1, time.Hour)
+	refuse(carol, bob1, 1, 2*time.Hour)
+	refuse(alice, bob, 1, 3*time.Hour)
+	first := wantRefusals(t, s, bob, 4, 2, epoch.Add(time.Minute))
+	wantRefusals(t, s, bob1, 1, 1, epoch.Add(2*time.Hour))
+
+	refuse(carol, bob, 1, 4*time.Hour)
+	apply(t, s, relay.Batch{Told: []relay.Told{{To: bob, Mark: first}, {To: carol, Mark: math.MaxInt64}}})
+	second := wantRefusals(t, s, bob, 2, 1, epoch.Add(time.Hour)) // carol was refused again after that
+	if second <= first {
+		t.Errorf("mark %d after %d", second, first)
+	}
+	apply(t, s, relay.Batch{Told: []relay.Told{{To: bob, Mark: second}}})
+	wantRefusals(t, s, bob, 0, 0, time.Time{})
+	wantRefusals(t, s, bob1, 1, 1, epoch.Add(2*time.Hour))
+	must(t, s.Purge(t.Context(), bob1))
+	wantRefusals(t, s, bob1, 0, 0, time.Time{})
+
+	for i := range 200 { // however many they are, there is a bound of what is kept of them
+		refuse(relay.Address{User: rendezvous.Username(fmt.Sprint("stranger", i))}, bob, 1, 0)
+	}
+	r, err := s.Refusals(t.Context(), bob)
+	if err != nil || r.Messages != 200 || r.Accounts < 50 || r.Accounts > 200 {
+		t.Errorf("refusals of many: got %+v, %v", r, err)
+	}
 }
 
 func purge(t *testing.T, s Store) {
@@ -223,7 +288,7 @@ func numbers(t *testing.T, s Store) {
 			t.Fatalf("number %d after %d, which was deleted", id, last)
 		}
 		last = id
-		apply(t, s, relay.Batch{Deletions: []relay.Deletion{{To: bob, ID: id}}})
+		apply(t, s, relay.Batch{Deletions: []relay.Deletion{{To: bob, ID: id, From: "alice", Size: 1}}})
 	}
 }
 
@@ -301,9 +366,23 @@ func (m *mailboxModel) apply() {
 	person := rapid.SampledFrom(m.people)
 	size := rapid.IntRange(0, 100)
 	b := relay.Batch{Quota: modelQuota}
+	if n := rapid.IntRange(0, len(m.held)).Draw(m.rt, "run"); n < 40 { // as a device takes them
+		for _, h := range m.held[:n] {
+			b.Deletions = append(b.Deletions, deletion(h))
+		}
+	}
 	for range min(len(m.held), rapid.IntRange(0, 40).Draw(m.rt, "deletions")) {
 		h := rapid.SampledFrom(m.held).Draw(m.rt, "held")
-		b.Deletions = append(b.Deletions, relay.Deletion{To: person.Draw(m.rt, "deleter"), ID: h.ID})
+		d := deletion(h)
+		if rapid.IntRange(0, 3).Draw(m.rt, "deleter") == 0 {
+			d.To = person.Draw(m.rt, "deleter")
+			for _, h := range m.held {
+				if h.To == d.To && h.ID == d.ID { // an envelope of theirs has the same number
+					d = deletion(h)
+				}
+			}
+		}
+		b.Deletions = append(b.Deletions, d)
 	}
 	for range rapid.IntRange(0, 70).Draw(m.rt, "puts") {
 		b.Puts = append(b.Puts, put(person.Draw(m.rt, "from"), person.Draw(m.rt, "to"), strings.Repeat("x", size.Draw(m.rt, "size"))))
@@ -321,6 +400,10 @@ func (m *mailboxModel) apply() {
 			m.held = append(m.held, relay.Held{Envelope: *p.Envelope, ID: p.ID})
 		}
 	}
+}
+
+func deletion(h relay.Held) relay.Deletion {
+	return relay.Deletion{To: h.To, ID: h.ID, From: h.From.User, Size: uint64(len(h.Data))}
 }
 
 func (m *mailboxModel) admits(e *relay.Envelope) bool {

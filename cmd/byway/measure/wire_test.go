@@ -170,15 +170,15 @@ func (d *device) send(message []byte) error {
 func (d *device) take(f func([]byte)) {
 	d.ended.Go(func() {
 		var ids []uint64
-		for frame := range d.conn.Pushes() {
-			switch body := frame.GetBody().(type) {
-			case *rendezvous.Frame_Deliver:
-				f(body.Deliver.GetEnvelope())
-				ids = append(ids, body.Deliver.GetId())
-			case *rendezvous.Frame_Outcome:
-				d.outcome(body.Outcome.GetState())
+		for pushed := range d.conn.Pushes() {
+			for i := range pushed.Deliveries {
+				f(pushed.Deliveries[i].Envelope)
+				ids = append(ids, pushed.Deliveries[i].ID)
 			}
-			if len(ids) > 0 && (len(d.conn.Pushes()) == 0 || len(ids) >= 64) {
+			for _, o := range pushed.Outcomes {
+				d.outcome(o.State)
+			}
+			if len(ids) > 0 {
 				if d.conn.Taken(ids...) != nil {
 					return
 				}
