@@ -35,7 +35,7 @@ func parseTree(data []byte, n uint32) (*treePage, error) {
 	if n == 1 {
 		head = 100 // the header of the file stands before it
 	}
-	if len(data) < head+12 {
+	if len(data) < 512 { // no database has smaller pages
 		return nil, errMalformed
 	}
 	p := &treePage{data: data, kind: data[head]}

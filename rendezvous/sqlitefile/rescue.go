@@ -79,6 +79,9 @@ func (f *File) makeFresh(ctx context.Context, im *image, kept outline, fresh str
 			return err
 		}
 	}
+	if err := removeAll(fresh+logSuffix, fresh+indexSuffix); err != nil { // empty: whoever only looks makes them, too
+		return err
+	}
 	if err := syncFile(fresh); err != nil {
 		return err
 	}

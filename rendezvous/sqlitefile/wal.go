@@ -128,25 +128,39 @@ func (h *logHeader) mendFrame(before chain, b []byte) (frame, finding) {
 	switch {
 	case wrongSalt > 1 || f.page == 0 && wrongSalt > 0:
 		return f, lost // of another life of the log
-	case wrongSalt+wrongSum == 1: // in the salt or in the checksum itself
-		copy(b[8:], h.salt[:])
-		binary.BigEndian.PutUint32(b[16:], got[0])
-		binary.BigEndian.PutUint32(b[20:], got[1])
-		return parseFrame(b), mended
-	case wrongSalt == 0 && h.mendSummed(f.sum[0]-got[0], f.sum[1]-got[1], b):
+	case wrongSalt == 1 && wrongSum > 0:
+		return f, lost
+	case wrongSalt == 1:
+		return h.setSum(b, got), mended
+	}
+	// One bit of the page can look like one bit of the checksum, and like another bit of the page.
+	at, mask, ways := h.explain(f.sum[0]-got[0], f.sum[1]-got[1], b)
+	switch {
+	case wrongSum == 1 && ways == 0:
+		return h.setSum(b, got), mended
+	case wrongSum > 1 && ways == 1:
+		b[at] ^= mask
 		return parseFrame(b), mended
 	}
 	return f, lost
 }
 
-// mendSummed looks for the one bit whose turning changes the checksum by the given differences. They are linear in the words, modulo 2^32: a word
-// counts by Fibonacci numbers that rise with what follows it.
-func (h *logHeader) mendSummed(d0, d1 uint32, b []byte) bool {
-	// A change of x in the first word of the last pair changes s0 by x and s1 by x; in the second, s1 by x. Each pair that follows
-	// turns (a, b) into (a+b, a+2b).
-	type weight struct{ w0, w1 uint32 }
-	first, second := weight{1, 1}, weight{0, 1}
-	at, found := -1, byte(0)
+// setSum puts the salt and the checksum of a frame right.
+func (h *logHeader) setSum(b []byte, sum chain) frame {
+	copy(b[8:], h.salt[:])
+	binary.BigEndian.PutUint32(b[16:], sum[0])
+	binary.BigEndian.PutUint32(b[20:], sum[1])
+	return parseFrame(b)
+}
+
+// weight is by what a change of one in a word changes the checksum. It rises like Fibonacci numbers with each pair of words that follows.
+type weight struct{ w0, w1 uint32 }
+
+func (w weight) next() weight { return weight{w.w0 + w.w1, w.w0 + 2*w.w1} }
+
+// explain looks for the bits of a frame whose turning changes its checksum by the given differences, modulo 2^32. It returns one of them, and how
+// many ways there are, two meaning two or more.
+func (h *logHeader) explain(d0, d1 uint32, b []byte) (at int, mask byte, ways int) {
 	try := func(offset int, w weight) {
 		word := h.order.Uint32(b[offset:])
 		for bit := range 32 {
@@ -157,36 +171,26 @@ func (h *logHeader) mendSummed(d0, d1 uint32, b []byte) bool {
 			if w.w0*x != d0 || w.w1*x != d1 {
 				continue
 			}
-			var mask [4]byte
-			h.order.PutUint32(mask[:], 1<<bit)
-			for i, m := range mask {
-				if m != 0 {
-					if at >= 0 {
-						at, found = -2, 0 // two bits would explain it: leave it alone
-						return
-					}
-					at, found = offset+i, m
+			ways++
+			var m [4]byte
+			h.order.PutUint32(m[:], 1<<bit)
+			for i := range m {
+				if m[i] != 0 {
+					at, mask = offset+i, m[i]
 				}
 			}
 		}
 	}
-	step := func(offset int) {
+	first, second := weight{1, 1}, weight{0, 1}
+	for offset := len(b) - 8; offset >= 0 && ways < 2; offset -= 8 {
+		if offset < frameHeaderSize { // of the header only its first eight bytes count
+			offset = 0
+		}
 		try(offset, first)
 		try(offset+4, second)
-		first = weight{first.w0 + first.w1, first.w0 + 2*first.w1}
-		second = weight{second.w0 + second.w1, second.w0 + 2*second.w1}
+		first, second = first.next(), second.next()
 	}
-	for offset := len(b) - 8; offset >= frameHeaderSize && at != -2; offset -= 8 {
-		step(offset)
-	}
-	if at != -2 {
-		step(0)
-	}
-	if at < 0 {
-		return false
-	}
-	b[at] ^= found
-	return true
+	return at, mask, ways
 }
 
 // errLogEnd says that a log has no frame where one was looked for.

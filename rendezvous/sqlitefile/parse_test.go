@@ -1,0 +1,125 @@
+package sqlitefile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestMend turns back every single bit of a block, and leaves alone what has two wrong.
+func TestMend(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, size := range []int{56, 504, 4096} {
+		block := make([]byte, size)
+		for i := range block {
+			block[i] = byte(random.Int())
+		}
+		want := sumOf(block)
+		for bit := range size * 8 {
+			if size == 4096 && bit%37 != 0 {
+				continue
+			}
+			b := bytes.Clone(block)
+			b[bit/8] ^= 1 << (bit % 8)
+			if found := mend(b, want); found != mended || !bytes.Equal(b, block) {
+				t.Fatalf("bit %d of %d: got %v", bit, size, found)
+			}
+			other := (bit + 1 + random.IntN(size*8-1)) % (size * 8)
+			b[bit/8] ^= 1 << (bit % 8)
+			b[other/8] ^= 1 << (other % 8)
+			two := bytes.Clone(b)
+			if found := mend(b, want); found != lost || !bytes.Equal(b, two) {
+				t.Fatalf("bits %d and %d of %d: got %v", bit, other, size, found)
+			}
+		}
+		for bit := range 64 {
+			if found := mend(block, want^1<<bit); found != sumWrong {
+				t.Fatalf("bit %d of the sum: got %v", bit, found)
+			}
+		}
+	}
+}
+
+// TestMendFrame turns back what the log's own checksum can tell, and never turns back anything else.
+func TestMendFrame(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		h := &logHeader{order: order, pageSize: 4096, salt: salt{1, 2, 3, 4, 5, 6, 7, 8}}
+		before := chain{random.Uint32(), random.Uint32()}
+		whole := make([]byte, frameHeaderSize+4096)
+		for i := range whole {
+			whole[i] = byte(random.Int())
+		}
+		copy(whole[8:], h.salt[:])
+		sum := before.add(order, whole[:8]).add(order, whole[frameHeaderSize:])
+		binary.BigEndian.PutUint32(whole[16:], sum[0])
+		binary.BigEndian.PutUint32(whole[20:], sum[1])
+		turned, all := 0, 0
+		for bit := 0; bit < len(whole)*8; bit += 11 {
+			b := bytes.Clone(whole)
+			b[bit/8] ^= 1 << (bit % 8)
+			all++
+			switch _, found := h.mendFrame(before, b); {
+			case found == mended && bytes.Equal(b, whole):
+				turned++
+			case found != lost:
+				t.Fatalf("bit %d: got %v, and the frame is not what it was", bit, found)
+			}
+		}
+		if turned < all/2 {
+			t.Errorf("turned %d of %d bits back", turned, all)
+		}
+		t.Logf("turned %d of %d bits back", turned, all)
+	}
+}
+
+func FuzzTreePage(f *testing.F) {
+	page := make([]byte, 512)
+	copy(page, []byte{kindTableLeaf, 0, 0, 0, 1, 0, 14, 0, 0, 0, 4, 9, 3, 1, 23, 'a'})
+	f.Add(page, uint32(2))
+	f.Fuzz(func(_ *testing.T, data []byte, n uint32) {
+		p, err := parseTree(data, n)
+		if err != nil {
+			return
+		}
+		p.children()
+		for i := range p.cells {
+			if c, ok, err := p.cell(i); ok && err == nil {
+				b, err := c.payload(len(data), func(uint32) ([]byte, error) { return data, nil })
+				if err == nil {
+					_, _ = parseRecord(b)
+				}
+			}
+		}
+	})
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte{3, 1, 23, 7, 'h', 'e', 'l', 'l', 'o'})
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseRecord(b) })
+}
+
+func FuzzSidecars(f *testing.F) {
+	m := mark{frames: 3}
+	f.Add(m.marshal())
+	f.Add((&sumsHeader{pageSize: 4096}).marshal())
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		parseMark(bytes.Clone(b))
+		parseSumsHeader(bytes.Clone(b))
+		parseIndex(b)
+	})
+}
+
+func FuzzLog(f *testing.F) {
+	f.Add(make([]byte, 32+536), uint32(1))
+	f.Fuzz(func(t *testing.T, b []byte, promised uint32) {
+		log, err := readLog(bytes.NewReader(b), int64(len(b)), 512, mark{frames: promised % 100, pages: 5}, copied{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if log.frames > len(b)/(frameHeaderSize+512) {
+			t.Fatalf("%d frames in %d bytes", log.frames, len(b))
+		}
+	})
+}
