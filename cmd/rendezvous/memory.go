@@ -14,7 +14,7 @@ import (
 // garbage, and two that talk need more than Go would give them.
 const (
 	// leastRoom is the room for garbage of a small process, in bytes: with less, a busy rendezvous with few peers would collect many times a second.
-	leastRoom = 32 << 20
+	leastRoom = 16 << 20
 	// roomPercent is the room of a large one, in percent of what is in use.
 	roomPercent = 50
 	// settleCheck is how often is looked whether many peers have come or gone.
@@ -32,6 +32,7 @@ type memory struct {
 	// Owned by run.
 	settled int // goroutines at the last collection
 	last    int // goroutines at the last look
+	percent int // as set; 0: not yet
 }
 
 func newMemory() *memory {
@@ -45,7 +46,6 @@ func newMemory() *memory {
 func (m *memory) run(ctx context.Context) {
 	tick := time.NewTicker(settleCheck)
 	defer tick.Stop()
-	m.tune()
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,8 +56,9 @@ func (m *memory) run(ctx context.Context) {
 		if m.calm(int(m.samples[0].Value.Uint64())) {
 			runtime.GC()         // what sync.Pools hold survives one collection
 			debug.FreeOSMemory() // collects once more
-			m.tune()
+			metrics.Read(m.samples)
 		}
+		m.tune()
 	}
 }
 
@@ -73,13 +74,14 @@ func (m *memory) calm(goroutines int) bool {
 	return true
 }
 
-// tune sets the rate of collection by what is in use.
+// tune sets the rate of collection by what was in use at the last one. Setting it stops everything for a moment, so small changes wait.
 func (m *memory) tune() {
-	if !m.tuned {
+	percent := room(m.samples[1].Value.Uint64() + m.samples[2].Value.Uint64())
+	if !m.tuned || max(percent-m.percent, m.percent-percent) <= m.percent/8 {
 		return
 	}
-	metrics.Read(m.samples)
-	debug.SetGCPercent(room(m.samples[1].Value.Uint64() + m.samples[2].Value.Uint64()))
+	m.percent = percent
+	debug.SetGCPercent(percent)
 }
 
 // room is the percentage for debug.SetGCPercent, which counts live bytes and stacks, both together inUse.

@@ -7,10 +7,10 @@ func TestRoomForGarbage(t *testing.T) {
 		inUse uint64
 		want  int
 	}{
-		{0, 3200},
-		{8 << 20, 400},
-		{32 << 20, 100},
-		{64 << 20, 50},
+		{0, 1600},
+		{8 << 20, 200},
+		{16 << 20, 100},
+		{32 << 20, 50},
 		{400 << 20, 50},
 	}
 	for _, tc := range tests {
