@@ -3,6 +3,7 @@ package fault
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,13 +223,16 @@ func (v *voice) stop() int {
 // say types one message and returns it, whether or not anything still reads it.
 func (v *voice) say(to, padding string) *letter {
 	w := v.ledger.write(v.User, to, padding)
-	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body})
+	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body, "way": v.way()})
 	if to := v.typewriter.Load(); err == nil && to != nil {
 		v.ledger.typed(w, to.screen)
 		_ = to.stream.TryWrite(string(line)) // to a program that was killed: then it is not accepted
 	}
 	return w
 }
+
+// way is how the next message goes: by the relay, or as seems best.
+func (v *voice) way() string { return []string{"auto", "relay"}[rand.IntN(2)] }
 
 // chatter has everybody write count messages to everybody else, in a goroutine each, and returns at once; wait for it before the test ends.
 func (c *cast) chatter(count int) (wait func()) {
@@ -263,15 +267,7 @@ func (c *cast) leave() {
 // compare waits until everything accepted was shown, compares all histories with the ledger, and returns the tally. The programs must run.
 func (c *cast) compare(patience time.Duration) tally {
 	c.t.Helper()
-	var running []uint64
-	for _, v := range c.people {
-		select {
-		case <-v.stream.Ended:
-		default:
-			running = append(running, v.typewriter.Load().screen)
-		}
-	}
-	c.ledger.settle(running, patience)
+	c.ledger.settle(c.running(), patience)
 	for i, v := range c.people {
 		for _, w := range c.people[i+1:] {
 			c.ledger.audit(c.t, v.Person, w.User)
@@ -281,11 +277,26 @@ func (c *cast) compare(patience time.Duration) tally {
 	return c.ledger.numbers()
 }
 
+// running returns the screens of the programs that run.
+func (c *cast) running() (screens []uint64) {
+	for _, v := range c.people {
+		select {
+		case <-v.stream.Ended:
+		default:
+			screens = append(screens, v.typewriter.Load().screen)
+		}
+	}
+	return screens
+}
+
 // verdict is compare that fails the test for each fault, adds the tally to the summary and logs what the programs said where it failed.
 func (c *cast) verdict(faults string, count int) tally {
 	c.t.Helper()
 	c.compare(patience)
 	sum := c.ledger.check(c.t)
+	if refused := c.ledger.refusals(); len(refused) > 0 {
+		c.t.Logf("refused: %v", refused)
+	}
 	summary.add(c.t.Name(), faults, count, sum)
 	if c.t.Failed() {
 		c.logs()

@@ -26,6 +26,9 @@ func TestFailedSync(t *testing.T) {
 	c.everybody()
 	for round := range rounds {
 		who := victims(round % (len(disks)))
+		if who[0] == "rendezvous" {
+			c.person("carol").kill() // else nothing needs its disk
+		}
 		wait := c.chatter(8)
 		moment(c.ledger)
 		failing := attach(t, c.program(who[0]), syncs, "error=EIO")
@@ -39,6 +42,9 @@ func TestFailedSync(t *testing.T) {
 			disks[name].back()
 		}
 		c.light(who)
+		if who[0] == "rendezvous" {
+			c.person("carol").start()
+		}
 		wait()
 		again()
 		c.breathe()

@@ -23,6 +23,7 @@ type letter struct {
 	typed                       uint64 // the screen of the program that got it; 0: none did
 	answered                    bool   // that program has said what became of it
 	accepted, stored, delivered bool
+	code                        string // of the error that answered it
 	refused                     string // the code of the error, or the reason of failed
 	shown                       int    // how often a screen of the recipient's has shown it
 	screen                      uint64 // the last one that has
@@ -95,7 +96,7 @@ func (l *ledger) note(user string, screen uint64, e *stage.Event) {
 	case "error":
 		// "failed" says that a disk did, which leaves open what it holds when it comes back; every other code says that nothing was accepted.
 		if w := l.letters[e.Re]; w != nil {
-			if w.answered = true; e.Code != "failed" {
+			if w.answered, w.code = true, e.Code; e.Code != "failed" {
 				w.refused = e.Code
 			}
 		}
@@ -322,6 +323,19 @@ func (l *ledger) audit(t testing.TB, of *stage.Person, with string) {
 			l.rememberLocked("%s was accepted and is not in the history of %s", id, of.User)
 		}
 	}
+}
+
+// refusals counts the letters that were not accepted by what was said of them.
+func (l *ledger) refusals() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	codes := map[string]int{}
+	for _, w := range l.letters {
+		if w.code != "" {
+			codes[w.code]++
+		}
+	}
+	return codes
 }
 
 // check fails the test for each number that must be zero and is not. What was printed again is told apart: see printedAgain.

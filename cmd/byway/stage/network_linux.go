@@ -28,12 +28,12 @@ func NewNetwork(t testing.TB) *Network {
 	if out, err := exec.Command("ip", "netns", "add", probe).CombinedOutput(); err != nil {
 		t.Skipf("skipped: no network namespace can be made here: %v %s", err, out)
 	}
-	n.ip("netns", "del", probe)
+	n.IP("netns", "del", probe)
 	return n
 }
 
-// ip runs the ip command.
-func (n *Network) ip(args ...string) {
+// IP runs the ip command.
+func (n *Network) IP(args ...string) {
 	n.t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 		n.t.Fatalf("ip %v: %v\n%s", args, err, out)
@@ -44,29 +44,29 @@ func (n *Network) ip(args ...string) {
 func (n *Network) Space(name string) string {
 	n.t.Helper()
 	full := n.prefix + name
-	n.ip("netns", "add", full)
-	n.t.Cleanup(func() { n.ip("netns", "del", full) })
-	n.ip("-n", full, "link", "set", "lo", "up")
+	n.IP("netns", "add", full)
+	n.t.Cleanup(func() { n.IP("netns", "del", full) })
+	n.IP("-n", full, "link", "set", "lo", "up")
 	return full
 }
 
 // Join puts a namespace on the bridge br0 of another one, with these addresses.
 func (n *Network) Join(bridge, space, port string, addresses ...string) {
 	n.t.Helper()
-	n.ip("link", "add", port, "netns", bridge, "type", "veth", "peer", "name", "eth0", "netns", space)
-	n.ip("-n", bridge, "link", "set", port, "master", "br0", "up")
+	n.IP("link", "add", port, "netns", bridge, "type", "veth", "peer", "name", "eth0", "netns", space)
+	n.IP("-n", bridge, "link", "set", port, "master", "br0", "up")
 	for _, a := range addresses {
-		n.ip("-n", space, "addr", "add", a, "dev", "eth0")
+		n.IP("-n", space, "addr", "add", a, "dev", "eth0")
 	}
-	n.ip("-n", space, "link", "set", "eth0", "up")
+	n.IP("-n", space, "link", "set", "eth0", "up")
 }
 
 // Bridge makes a namespace that is nothing but a switch.
 func (n *Network) Bridge() string {
 	n.t.Helper()
 	full := n.Space("lan")
-	n.ip("-n", full, "link", "add", "br0", "type", "bridge")
-	n.ip("-n", full, "link", "set", "br0", "up")
+	n.IP("-n", full, "link", "add", "br0", "type", "bridge")
+	n.IP("-n", full, "link", "set", "br0", "up")
 	return full
 }
 

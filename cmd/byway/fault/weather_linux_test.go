@@ -1,0 +1,135 @@
+package fault
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
+)
+
+// hub is the address of the rendezvous in every town.
+var hub = netip.MustParseAddr("10.78.0.1")
+
+// town gives the rendezvous and everybody a network namespace of their own, joined by a fabric. The address of the nth person ends in n+1.
+func town(t testing.TB) (*fabric, setting) {
+	t.Helper()
+	n := stage.NewNetwork(t)
+	f := newFabric(t)
+	spaces := map[string]string{}
+	for i, name := range append([]string{"rendezvous"}, names...) {
+		spaces[name] = n.Space(name)
+		f.plug(n, spaces[name], fmt.Sprintf("10.78.0.%d", i+1))
+	}
+	f.run()
+	return f, setting{
+		netns: func(name string) string { return spaces[name] }, address: hub.String(),
+		flags: []string{"--listen", "/ip4/0.0.0.0/tcp/0"},
+	}
+}
+
+// storm is a bad link; where relayed, packets between people are lost and all must go by the rendezvous.
+func storm(relayed bool) func(from, to netip.Addr) weather {
+	bad := weather{delay: 2 * time.Millisecond, loss: 0.20, twice: 0.05, reorder: 0.25}
+	return func(from, to netip.Addr) weather {
+		if relayed && from != hub && to != hub {
+			return weather{down: true}
+		}
+		return bad
+	}
+}
+
+// TestStorm has three people write to each other over a link that loses a fifth of all packets, doubles some and reorders a quarter, on which
+// every connection is reset every two seconds, and where the direct way opens and closes every five.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	total, pause := 500, 150*time.Millisecond
+	if long {
+		total, pause = 10_000, 60*time.Millisecond
+	}
+	f, s := town(t)
+	c := newCast(t, s)
+	c.everybody()
+	f.set(storm(false))
+	resets, switches := 0, 0
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		reset, turn := time.NewTicker(2*time.Second), time.NewTicker(5*time.Second)
+		defer reset.Stop()
+		defer turn.Stop()
+		for {
+			select {
+			case <-reset.C:
+				f.reset()
+				resets++
+			case <-turn.C:
+				switches++
+				f.set(storm(switches%2 == 1))
+			case <-over:
+				return
+			}
+		}
+	}()
+	for c.ledger.numbers().accepted < total {
+		c.chatter(1)()
+		c.ledger.await(patience, func() bool { return c.ledger.sum.accepted-c.ledger.sum.shown < 200 })
+		<-time.After(pause) // they are to be spread over many resets
+	}
+	c.ledger.settle(c.running(), 10*patience)
+	close(over)
+	<-ended
+	f.all(weather{})
+	if resets == 0 || switches == 0 {
+		t.Error("there was no storm")
+	}
+	sum := c.verdict("connection resets in a storm", resets)
+	t.Logf("%d messages, %d resets of all connections, %d turns of the way", sum.accepted, resets, switches)
+}
+
+// TestPartition has nobody reach anybody for a while. What was written meanwhile is shown within five seconds after the network is back, and
+// nobody has dialled anybody more than twice a second.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	outage, rounds := 15*time.Second, 1
+	if long {
+		outage, rounds = 20*time.Second, 6
+	}
+	f, s := town(t)
+	c := newCast(t, s)
+	c.everybody()
+	c.chatter(2)()
+	c.ledger.settle(c.running(), patience)
+	for range rounds {
+		f.all(weather{down: true})
+		began := time.Now()
+		wait := c.chatter(5)
+		<-time.After(outage)
+		wait()
+		c.checkDials(f.since(began), outage)
+		f.all(weather{})
+		healed := time.Now()
+		if !c.ledger.await(patience, func() bool { return c.ledger.sum.shown >= c.ledger.sum.accepted && c.ledger.owedLocked() == 0 }) {
+			t.Fatal("nothing comes after the network is back")
+		}
+		within(t, "everything shown after the network is back", 5*time.Second, healed)
+	}
+	c.verdict("partitions", rounds)
+}
+
+// checkDials fails the test where somebody has dialled somebody more often than twice a second.
+func (c *cast) checkDials(dials []dial, outage time.Duration) {
+	c.t.Helper()
+	type pair struct{ from, to netip.Addr }
+	count := map[pair]int{}
+	for _, d := range dials {
+		count[pair{d.from, d.to}]++
+	}
+	for p, n := range count {
+		c.t.Logf("%v dialled %v %d times in %v", p.from, p.to, n, outage)
+		if limit := 2 * int(outage.Seconds()+1); n > limit {
+			c.t.Errorf("%v dialled %v %d times in %v, at most %d are allowed", p.from, p.to, n, outage, limit)
+		}
+	}
+}
