@@ -7,7 +7,7 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 )
 
-// History returns messages of the local history, oldest first.
+// History returns messages of the local history, oldest first, and without a search the gaps between them; these do not count for the limit.
 func (p *Peer) History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, error) {
 	if err := p.up(); err != nil {
 		return nil, err
@@ -41,7 +41,10 @@ func (p *Peer) History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, err
 			out[i].Key = keys[e.From]
 		}
 	}
-	return out, nil
+	if q.Search != "" {
+		return out, nil // what is missing cannot be known to contain it
+	}
+	return p.withGaps(ctx, query.Peer, entries, out, len(entries) < query.Limit)
 }
 
 func (p *Peer) entry(e history.Entry) HistoryEntry {

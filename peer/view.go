@@ -24,21 +24,30 @@ type Contact struct {
 	LastSeen *time.Time `json:"last_seen,omitempty"`
 }
 
-// HistoryEntry is one message of the local history, in either direction.
+// HistoryEntry is one message of the local history, in either direction, or a gap: then it has nothing else.
 type HistoryEntry struct {
-	ID       string     `json:"id"`
-	From     string     `json:"from"`
-	To       string     `json:"to,omitempty"` // own messages only
-	Device   string     `json:"device"`
-	N        uint64     `json:"n"`
-	Body     string     `json:"body"`
-	Sent     time.Time  `json:"sent"`
-	Received *time.Time `json:"received,omitempty"`
-	State    State      `json:"state,omitempty"` // own messages only
-	Way      Way        `json:"way,omitempty"`
-	MS       *float64   `json:"ms,omitempty"`
-	Reason   string     `json:"reason,omitempty"`
-	Key      KeyState   `json:"key,omitempty"`
+	Gap      *HistoryGap `json:"gap,omitempty"`
+	ID       string      `json:"id"`
+	From     string      `json:"from"`
+	To       string      `json:"to,omitempty"` // own messages only
+	Device   string      `json:"device"`
+	N        uint64      `json:"n"`
+	Body     string      `json:"body"`
+	Sent     time.Time   `json:"sent"`
+	Received *time.Time  `json:"received,omitempty"`
+	State    State       `json:"state,omitempty"` // own messages only
+	Way      Way         `json:"way,omitempty"`
+	MS       *float64    `json:"ms,omitempty"`
+	Reason   string      `json:"reason,omitempty"`
+	Key      KeyState    `json:"key,omitempty"`
+}
+
+// HistoryGap is a run of a device's messages that never came.
+type HistoryGap struct {
+	From   string `json:"from"` // empty: a device that is not known any more
+	Device string `json:"device"`
+	First  uint64 `json:"first"`
+	Last   uint64 `json:"last"`
 }
 
 // HistoryQuery selects from the history. The zero value selects the latest 100 messages with anybody.

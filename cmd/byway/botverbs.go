@@ -45,7 +45,16 @@ func botRoute(ctx context.Context, b *bot, c *botCommand) error {
 func botHistory(ctx context.Context, b *bot, c *botCommand) error {
 	q := peer.HistoryQuery{User: c.user(), Search: c.Search, Limit: c.Limit}
 	list, err := do(ctx, b.s, func(cl *api.Client) ([]peer.HistoryEntry, error) { return cl.History(ctx, q) })
-	return replies(b, c, "history", list, err)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		kind, object := historyObject(&list[i], "history")
+		if err := b.p.lines.reply(kind, string(c.ID), object); err != nil {
+			return err
+		}
+	}
+	return b.done(c, nil)
 }
 
 func botVerify(ctx context.Context, b *bot, c *botCommand) error {

@@ -61,3 +61,28 @@ func TestMarksNameTheirMessage(t *testing.T) {
 		t.Errorf("got %q, want one clean line", got)
 	}
 }
+
+func TestHistoryOfGaps(t *testing.T) {
+	for _, tt := range []struct {
+		gap  peer.HistoryGap
+		want string
+	}{
+		{peer.HistoryGap{From: "bob", Device: "0011", First: 5, Last: 6}, "* messages 5 to 6 from bob never came"},
+		{peer.HistoryGap{From: "bob", Device: "0011", First: 5, Last: 5}, "* message 5 from bob never came"},
+		{peer.HistoryGap{Device: "0011", First: 5, Last: 5}, "* message 5 from 0011 never came"},
+	} {
+		entry := peer.HistoryEntry{Gap: &tt.gap}
+		if got := historyLine(&entry); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+		var out strings.Builder
+		kind, object := historyObject(&entry, "message")
+		if err := (&lines{w: &out}).entry(kind, object); err != nil {
+			t.Fatal(err)
+		}
+		o := objects(t, out.String(), false)[0]
+		if o["type"] != "gap" || o["first"] != 5.0 || o["last"] != float64(tt.gap.Last) || o["from"] != tt.gap.From || o["device"] != "0011" || len(o) != 6 {
+			t.Errorf("got %v", o)
+		}
+	}
+}

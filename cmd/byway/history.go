@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -36,7 +37,13 @@ func (p *program) history(ctx context.Context, s *session, q peer.HistoryQuery) 
 		return err
 	}
 	if p.flags.json {
-		return entries(p.lines, string(peer.EventMessage), list)
+		for i := range list {
+			kind, object := historyObject(&list[i], string(peer.EventMessage))
+			if err := p.lines.entry(kind, object); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	var b strings.Builder
 	for i := range list {
@@ -45,8 +52,22 @@ func (p *program) history(ctx context.Context, s *session, q peer.HistoryQuery) 
 	return p.write(b.String())
 }
 
-// historyLine is one message of either direction, with how it travelled.
+// historyObject is an entry as JSON: a message is of the given kind.
+func historyObject(h *peer.HistoryEntry, kind string) (string, any) {
+	if h.Gap != nil {
+		return string(peer.EventGap), h.Gap
+	}
+	return kind, h
+}
+
+// historyLine is one message of either direction, with how it travelled, or which messages are missing.
 func historyLine(h *peer.HistoryEntry) string {
+	if g := h.Gap; g != nil {
+		if g.First == g.Last {
+			return fmt.Sprintf("* message %d from %s never came", g.First, clean(cmp.Or(g.From, g.Device)))
+		}
+		return fmt.Sprintf("* messages %d to %d from %s never came", g.First, g.Last, clean(cmp.Or(g.From, g.Device)))
+	}
 	who := clean(h.From)
 	if h.To != "" {
 		who += " -> " + clean(h.To)

@@ -308,3 +308,57 @@ func TestRelayOnlyTellsNoAddress(t *testing.T) {
 		}
 	})
 }
+
+// TestHistoryShowsGaps: a message that expired before its recipient came back is missing in its place.
+func TestHistoryShowsGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		ctx := context.Background()
+		alice.MustReach(alice.MustSend("bob", "one").ID, peer.StateDelivered)
+		bob.Stop()
+		time.Sleep(15 * time.Second)
+		w.StopRendezvous()
+		alice.MustSend("bob", "two") // stays on her own disk
+		alice.Stop()
+		time.Sleep(14*24*time.Hour + time.Hour)
+		w.StartRendezvous()
+		w.CutRendezvous(true)
+		if err := alice.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // it is given up while nothing can carry it
+		w.CutRendezvous(false)
+		if err := bob.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		alice.MustReach(alice.MustSend("bob", "three").ID, peer.StateDelivered)
+		want := []string{"one", "gap 2-2 of alice", "three"}
+		for _, tt := range []struct {
+			q    peer.HistoryQuery
+			want []string
+		}{
+			{peer.HistoryQuery{}, want},
+			{peer.HistoryQuery{User: "alice", Limit: 3}, want},
+			{peer.HistoryQuery{User: "alice", Limit: 2}, want},
+			{peer.HistoryQuery{User: "alice", Limit: 1}, want[2:]},
+			{peer.HistoryQuery{Search: "o"}, want[:1]},
+		} {
+			list, err := bob.History(ctx, tt.q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, h := range list {
+				if h.Gap != nil {
+					h.Body = fmt.Sprintf("gap %d-%d of %s", h.Gap.First, h.Gap.Last, h.Gap.From)
+				}
+				got = append(got, h.Body)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%+v (-want +got):\n%s", tt.q, diff)
+			}
+		}
+	})
+}
