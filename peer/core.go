@@ -374,6 +374,7 @@ func (c *core) load(ctx context.Context) error {
 			snapshot.Devices[i].Account = known.contact.Name
 		}
 	}
+	snapshot.Past = past{c}
 	c.engine = delivery.New(delivery.Account(c.self.Name), snapshot, delivery.Limits{})
 	now := time.Now()
 	for _, ct := range c.contacts {
@@ -383,6 +384,17 @@ func (c *core) load(ctx context.Context) error {
 		c.engine.RelayUp(now)
 	}
 	return nil
+}
+
+// past answers the engine from the history. What cannot be read was not there: a message is then shown again rather than lost.
+type past struct{ c *core }
+
+func (p past) Has(d delivery.Device, id delivery.MessageID) bool {
+	has, err := p.c.store.Has(context.Background(), d, id)
+	if err != nil {
+		p.c.log.Error("history does not read", slog.Any("error", err))
+	}
+	return has
 }
 
 // hintHistory does not say to begin a new history: the numbers of what was sent are in it, and contacts would take new messages for old ones.

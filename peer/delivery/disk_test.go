@@ -14,6 +14,7 @@ type fataler interface {
 type disk struct {
 	t        fataler
 	next     map[Account]uint64
+	tip      map[Account]Link
 	devices  map[Device]*DeviceState
 	outbox   map[Account]map[uint64]*OutboxState
 	shown    []Incoming // the visible history
@@ -24,7 +25,7 @@ type disk struct {
 
 func newDisk(t fataler) *disk {
 	return &disk{
-		t: t, next: map[Account]uint64{}, devices: map[Device]*DeviceState{}, outbox: map[Account]map[uint64]*OutboxState{},
+		t: t, next: map[Account]uint64{}, tip: map[Account]Link{}, devices: map[Device]*DeviceState{}, outbox: map[Account]map[uint64]*OutboxState{},
 		progress: map[MessageID]Progress{},
 	}
 }
@@ -50,7 +51,7 @@ func (d *disk) apply(ops []Op) {
 			if m.N < d.next[m.To] {
 				d.t.Fatalf("number %d to %s is used twice", m.N, m.To)
 			}
-			d.next[m.To] = m.N + 1
+			d.next[m.To], d.tip[m.To] = m.N+1, m.Prev.Next(m.ID)
 			d.outbox[m.To][m.N] = &OutboxState{Message: m, Phases: map[Device]Phase{}}
 		case OpCopy:
 			d.outbox[op.To][op.N].Phases[op.Device] = op.Phase
@@ -63,6 +64,14 @@ func (d *disk) apply(ops []Op) {
 		case OpVoid:
 			o := d.outbox[op.To][op.N]
 			o.Message.Void, o.Message.Body, o.Message.Expires = true, "", op.Expires
+		case OpRenumber:
+			o := d.outbox[op.To][op.Old]
+			if op.New < d.next[op.To] {
+				d.t.Fatalf("number %d to %s is used twice", op.New, op.To)
+			}
+			delete(d.outbox[op.To], op.Old)
+			o.Message.N, o.Message.Prev, o.Message.Renumbered = op.New, op.Prev, true
+			d.outbox[op.To][op.New], d.next[op.To], d.tip[op.To] = o, op.New+1, op.Prev.Next(o.Message.ID)
 		case OpSettle:
 			delete(d.outbox[op.To], op.N)
 		case OpStart:
@@ -77,7 +86,7 @@ func (d *disk) apply(ops []Op) {
 		case OpRelease:
 			d.release(op)
 		case OpNext:
-			d.device(op.Device).Next = op.Next
+			d.device(op.Device).Next, d.device(op.Device).Tip = op.Next, op.Tip
 		case OpGap:
 			d.gaps = append(d.gaps, op)
 		default:
@@ -102,14 +111,45 @@ func (d *disk) show(m Incoming) {
 		if old.Device == m.Device && old.N >= m.N {
 			d.t.Fatalf("message %d of %s is shown after %d", m.N, m.Device.Device(), old.N)
 		}
+		if old.ID == m.ID {
+			d.t.Fatalf("message %d of %s is shown again as %d", old.N, m.Device.Device(), m.N)
+		}
 	}
 	d.shown = append(d.shown, m)
 }
 
+// Has makes the disk a Past.
+func (d *disk) Has(from Device, id MessageID) bool {
+	return slices.ContainsFunc(d.shown, func(m Incoming) bool { return m.Device == from && m.ID == id })
+}
+
+// backup returns a copy of the disk as it is now.
+func (d *disk) backup() *disk {
+	c := newDisk(d.t)
+	maps.Copy(c.next, d.next)
+	maps.Copy(c.tip, d.tip)
+	maps.Copy(c.progress, d.progress)
+	for fp, s := range d.devices {
+		state := *s
+		state.Held = slices.Clone(s.Held)
+		c.devices[fp] = &state
+	}
+	for name, box := range d.outbox {
+		c.outbox[name] = map[uint64]*OutboxState{}
+		for n, o := range box {
+			copied := *o
+			copied.Phases = maps.Clone(o.Phases)
+			c.outbox[name][n] = &copied
+		}
+	}
+	c.shown, c.gaps = slices.Clone(d.shown), slices.Clone(d.gaps)
+	return c
+}
+
 func (d *disk) snapshot() Snapshot {
-	var s Snapshot
+	s := Snapshot{Past: d}
 	for name, next := range d.next {
-		s.Accounts = append(s.Accounts, AccountState{Name: name, Next: next})
+		s.Accounts = append(s.Accounts, AccountState{Name: name, Next: next, Tip: d.tip[name]})
 	}
 	for _, state := range d.devices {
 		c := *state

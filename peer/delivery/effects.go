@@ -47,6 +47,13 @@ type OpVoid struct {
 	Expires time.Time
 }
 
+// OpRenumber gives a message of the outbox another number, above all that were used.
+type OpRenumber struct {
+	To       Account
+	Old, New uint64
+	Prev     Link // as in Message
+}
+
 // OpSettle takes a message out of the outbox: nothing is left to do for it.
 type OpSettle struct {
 	To Account
@@ -72,10 +79,11 @@ type OpRelease struct {
 	N      uint64
 }
 
-// OpNext stores the next number expected from a device.
+// OpNext stores the next number expected from a device, and the link of the one before.
 type OpNext struct {
 	Device Device
 	Next   uint64
+	Tip    Link
 }
 
 // OpGap stores that numbers will never come.
@@ -90,6 +98,7 @@ func (OpCopy) op()     {}
 func (OpProgress) op() {}
 func (OpRead) op()     {}
 func (OpVoid) op()     {}
+func (OpRenumber) op() {}
 func (OpSettle) op()   {}
 func (OpStart) op()    {}
 func (OpReceive) op()  {}

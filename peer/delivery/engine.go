@@ -26,6 +26,7 @@ type Engine struct {
 	ackDue   map[Device]*remote    // those to which an acknowledgement is due
 	holding  map[*account]struct{} // those whose outbox is not empty
 	timed    map[*remote]struct{}  // those to which something is due at some time
+	past     Past
 	relayUp  bool
 	out      Effects
 }
@@ -35,14 +36,18 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 	e := &Engine{
 		limits: l.withDefaults(), self: self,
 		accounts: map[Account]*account{}, devices: map[Device]*remote{}, ackDue: map[Device]*remote{},
-		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{},
+		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{}, past: s.Past,
+	}
+	if e.past == nil {
+		e.past = noPast{}
 	}
 	for _, a := range s.Accounts {
-		e.account(a.Name).next = max(a.Next, 1)
+		known := e.account(a.Name)
+		known.next, known.tip = max(a.Next, 1), a.Tip
 	}
 	for _, d := range s.Devices {
 		r := e.remote(d.Account, d.Device)
-		r.start, r.next = d.Start, d.Next
+		r.start, r.next, r.tip = d.Start, d.Next, d.Tip
 		for _, m := range d.Held {
 			r.held[m.N] = &m
 			r.heldSize += len(m.Body)
@@ -69,12 +74,24 @@ type Snapshot struct {
 	Accounts []AccountState
 	Devices  []DeviceState
 	Outbox   []OutboxState
+	Past     Past // nil: nothing is known of what was received before
 }
+
+// Past is what the history knows and the engine does not keep. It is asked only about messages that have got another number.
+type Past interface {
+	// Has reports whether a message of a device has come, under whatever number.
+	Has(d Device, id MessageID) bool
+}
+
+type noPast struct{}
+
+func (noPast) Has(Device, MessageID) bool { return false }
 
 // AccountState is the next number of messages to an account.
 type AccountState struct {
 	Name Account
 	Next uint64
+	Tip  Link // of Next - 1
 }
 
 // DeviceState is the numbering with one other device.
@@ -83,6 +100,7 @@ type DeviceState struct {
 	Device  Device
 	Start   uint64 // see OpStart; 0: never written to
 	Next    uint64 // see OpNext; 0: nothing has come
+	Tip     Link   // see OpNext
 	Held    []Incoming
 }
 

@@ -30,21 +30,37 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 
 // text takes a message: once, and in the order of its number.
 func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
-	if r.next == 0 {
-		r.next = t.Start
-		e.op(OpNext{Device: r.device, Next: r.next})
-	}
+	e.meet(r, t.Start, t.Low, t.Base)
 	_, duplicate := r.held[t.N]
 	if duplicate = duplicate || t.N < r.next; !duplicate {
 		if !e.room(r, t) {
 			return // not acknowledged, so it comes again
 		}
-		e.store(now, r, w, t)
+		if t.Renumbered && t.N > max(t.Low, r.next) {
+			return // in its turn, so that it is known by then what of it has come before
+		}
+		if t.Renumbered {
+			e.renumbered(now, r, w, t)
+		} else {
+			e.store(now, r, w, t)
+		}
 	}
-	e.skipTo(r, t.Low)
+	e.skipTo(r, t.Low, t.Base)
 	e.ackDue[r.device], r.came = r, w
 	if !duplicate {
 		r.receipt(Receipt{N: t.N, Count: 1, Way: w, Arrived: now})
+	}
+}
+
+// meet begins the numbers of a device from which nothing has come yet.
+func (e *Engine) meet(r *remote, start, low uint64, base Link) {
+	if r.next == 0 {
+		r.next = start
+		e.op(OpNext{Device: r.device, Next: r.next})
+	}
+	if r.next == low && r.next > 1 && r.tip == (Link{}) {
+		r.tip = base
+		e.op(OpNext{Device: r.device, Next: r.next, Tip: r.tip})
 	}
 }
 
@@ -85,49 +101,61 @@ func (e *Engine) store(now time.Time, r *remote, w Way, t *Text) {
 	}
 	e.op(OpReceive{Message: m})
 	e.notice(NoticeMessage{Message: m})
-	r.next++
+	r.advance(m.ID)
 	e.release(r)
-	e.op(OpNext{Device: r.device, Next: r.next})
+	e.op(OpNext{Device: r.device, Next: r.next, Tip: r.tip})
 }
+
+// advance goes on to the next number.
+func (r *remote) advance(id MessageID) { r.next, r.tip = r.next+1, r.tip.Next(id) }
 
 // release shows the held messages that have become next.
 func (e *Engine) release(r *remote) {
 	for m := r.held[r.next]; m != nil; m = r.held[r.next] {
-		delete(r.held, r.next)
-		r.heldSize -= len(m.Body)
-		e.op(OpRelease{Device: r.device, N: r.next})
-		e.notice(NoticeMessage{Message: *m})
-		r.next++
+		e.show(r, m)
 	}
+}
+
+// show takes the next message out of those held.
+func (e *Engine) show(r *remote, m *Incoming) {
+	delete(r.held, m.N)
+	r.heldSize -= len(m.Body)
+	e.op(OpRelease{Device: r.device, N: m.N})
+	e.notice(NoticeMessage{Message: *m})
+	r.advance(m.ID)
 }
 
 // low handles that the sender has given messages up.
 func (e *Engine) low(r *remote, l *Low) {
-	if r.next == 0 {
-		r.next = l.Start
-		e.op(OpNext{Device: r.device, Next: r.next})
-	}
-	e.skipTo(r, l.Low)
+	e.meet(r, l.Start, l.Low, l.Base)
+	e.skipTo(r, l.Low, l.Base)
 	e.ackDue[r.device] = r
 }
 
 // skipTo gives up the numbers below low, which the sender does not hold any more, and shows them as gaps.
-func (e *Engine) skipTo(r *remote, low uint64) {
+func (e *Engine) skipTo(r *remote, low uint64, base Link) {
 	if low <= r.next {
 		return
 	}
-	steps := slices.Sorted(maps.Keys(r.held))
-	steps = append(slices.DeleteFunc(steps, func(n uint64) bool { return n >= low }), low)
-	for _, n := range steps {
+	for _, n := range append(r.heldBelow(low), low) {
 		if n > r.next {
 			g := NoticeGap{From: r.account, Device: r.device, First: r.next, Last: n - 1}
 			e.op(OpGap(g))
 			e.notice(g)
-			r.next = n
 		}
-		e.release(r)
+		r.next = n
+		if n < low {
+			e.show(r, r.held[n])
+		}
 	}
-	e.op(OpNext{Device: r.device, Next: r.next})
+	r.tip = base
+	e.release(r)
+	e.op(OpNext{Device: r.device, Next: r.next, Tip: r.tip})
+}
+
+// heldBelow returns the numbers held below low, in order.
+func (r *remote) heldBelow(low uint64) []uint64 {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.held)), func(n uint64) bool { return n >= low })
 }
 
 // acknowledge writes what is due to a device by the best way open, and keeps it due while none is.
@@ -135,7 +163,7 @@ func (e *Engine) acknowledge(r *remote) {
 	if r.direct == "" && !e.relayUp {
 		return
 	}
-	ack := &Ack{Next: r.next, Ranges: ranges(r.held), Receipts: r.receipts}
+	ack := &Ack{Next: r.next, Tip: r.tip, Ranges: ranges(r.held), Receipts: r.receipts}
 	delete(e.ackDue, r.device)
 	r.receipts = nil
 	e.reply(r, r.came, Payload{Kind: KindAck, Ack: ack})

@@ -25,8 +25,8 @@ func (e *Engine) Accept(now time.Time, m Message) (Message, error) {
 	case len(a.outbox.byN) >= e.limits.Outbox || a.outbox.size+len(m.Body) > e.limits.OutboxSize:
 		return m, ErrOutboxFull
 	}
-	m.N = a.next
-	a.next++
+	m.N, m.Prev = a.next, a.tip
+	a.next, a.tip = a.next+1, a.tip.Next(m.ID)
 	m.Devices = a.devices // replaced as a whole when it changes
 	o := &outgoing{Message: m, copies: make([]copyState, len(m.Devices))}
 	for i, d := range m.Devices {
@@ -124,12 +124,12 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, v
 // letter is what tells a device of a message, or that it was given up.
 func (e *Engine) letter(a *account, o *outgoing, r *remote, via Way) Send {
 	s := Send{To: a.name, Device: r.device, Via: via, N: o.N}
-	low := a.holds(r)
+	low, base := a.holds(r)
 	if o.Void {
-		s.Payload = Payload{Kind: KindLow, Low: &Low{Low: low, Start: min(r.start, low)}}
+		s.Payload = Payload{Kind: KindLow, Low: &Low{Low: low, Base: base, Start: min(r.start, low)}}
 	} else {
 		s.Payload = Payload{Kind: KindText, Text: &Text{
-			ID: o.ID, N: o.N, Low: low, Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body,
+			ID: o.ID, N: o.N, Low: low, Base: base, Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body, Renumbered: o.Renumbered,
 		}}
 	}
 	return s
@@ -150,7 +150,7 @@ func (e *Engine) copyOf(to Account, d Device, n uint64) (*account, *outgoing, *c
 // Stored says that the rendezvous has the copy for a device on its disk.
 func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 	a, o, c := e.copyOf(to, d, n)
-	if c == nil {
+	if c == nil || c.phase == kept {
 		return
 	}
 	c.land()
@@ -169,7 +169,7 @@ func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 // Refused says that the rendezvous did not take the copy for a device. It stays in the outbox and is tried again after the wait.
 func (e *Engine) Refused(now time.Time, to Account, d Device, n uint64, reason string, wait time.Duration) {
 	_, o, c := e.copyOf(to, d, n)
-	if c == nil || c.phase == Stored || c.phase == Sent && c.via.IsDirect() { // the last: only its double was refused
+	if c == nil || c.phase == Stored || c.phase == kept || c.phase == Sent && c.via.IsDirect() { // the last: only its double was refused
 		return
 	}
 	c.phase = Waiting
@@ -197,6 +197,10 @@ func (e *Engine) advance(now time.Time, o *outgoing, p Progress) {
 
 // acked handles what a device says has arrived.
 func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
+	if e.setBack(a, r, ack) {
+		e.renumber(now, a, ack.Next)
+		return
+	}
 	last := ack.Next
 	for _, g := range ack.Ranges {
 		last = max(last, g.First+g.Count)
@@ -207,26 +211,43 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 		for len(receipts) > 0 && receipts[0].N+receipts[0].Count <= o.N {
 			receipts = receipts[1:]
 		}
-		c := o.copyFor(r)
-		if c == nil || !ack.has(o.N) {
-			continue
+		if c := o.copyFor(r); c != nil && ack.has(o.N) {
+			var receipt *Receipt
+			if len(receipts) > 0 && receipts[0].N <= o.N {
+				receipt = &receipts[0]
+			}
+			e.arrivedThere(now, a, o, c, receipt, o.N < ack.Next)
 		}
-		p := Progress{Stage: StageDelivered, Way: c.via}
-		if c.phase == Stored {
-			p.Way = WayMailbox
+	}
+	if o := r.lowest(); o != nil && o.N == ack.Next {
+		if c := o.copyFor(r); c.phase == kept { // it was set back, and has it no more
+			e.wait(c)
+			r.rewind()
 		}
-		arrived := len(receipts) > 0 && receipts[0].N <= o.N // its text has, not only the word that it was given up
-		if arrived {
-			p.Way = cmp.Or(receipts[0].Way, p.Way)
-		}
-		e.end(c, Acked)
-		e.op(OpCopy{To: a.name, N: o.N, Device: r.device, Phase: Acked})
-		if !o.Void || arrived {
-			e.advance(now, o, p)
-		}
-		e.settleIfDone(now, a, o, "")
 	}
 	e.pump(now, a, r)
+}
+
+// arrivedThere handles that a device has a message on its disk. Only when it has all before it too, its word is final: see setBack.
+func (e *Engine) arrivedThere(now time.Time, a *account, o *outgoing, c *copyState, receipt *Receipt, final bool) {
+	p := Progress{Stage: StageDelivered, Way: c.via}
+	if c.phase == Stored {
+		p.Way = WayMailbox
+	}
+	if receipt != nil {
+		p.Way = cmp.Or(receipt.Way, p.Way)
+	}
+	if !o.Void || receipt != nil { // its text has arrived, not only the word that it was given up
+		e.advance(now, o, p)
+	}
+	if !final {
+		e.end(c, kept)
+		e.setDue(c, now.Add(maxResend)) // a device that was set back may wait for what it had acknowledged: then this tells it that that will not come
+		return
+	}
+	e.end(c, Acked)
+	e.op(OpCopy{To: a.name, N: o.N, Device: c.to.device, Phase: Acked})
+	e.settleIfDone(now, a, o, "")
 }
 
 func (a *Ack) has(n uint64) bool {

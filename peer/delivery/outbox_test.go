@@ -190,7 +190,7 @@ func TestOnlineResendsWhatWasStored(t *testing.T) {
 	equal(t, "next tick", e.NextTick(), now.Add(6*time.Second))
 	e.Tick(now.Add(6 * time.Second))
 	equal(t, "sent again", numbers(e.Take(now), bob1), []int{1})
-	e.Arrived(now, "bob", bob1, WayMailbox, &Payload{Kind: KindAck, Ack: &Ack{Next: 2, Receipts: []Receipt{{1, 1, WayMailbox, now}}}})
+	e.Arrived(now, "bob", bob1, WayMailbox, &Payload{Kind: KindAck, Ack: &Ack{Next: 2, Tip: linkAfter(1), Receipts: []Receipt{{1, 1, WayMailbox, now}}}})
 	equal(t, "progress", stages(e.Take(now)), []Progress{{Stage: StageDelivered, Way: WayMailbox, Took: time.Hour}})
 }
 
@@ -282,7 +282,7 @@ func TestReceiptsAreForTheirMessages(t *testing.T) {
 	accept(t, e, Message{})
 	e.DirectUp(t0, "bob", bob1, WayLAN)
 	e.Take(t0)
-	e.Arrived(t0.Add(time.Second), "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: 3, Receipts: []Receipt{{2, 1, WayLAN, t0}}}})
+	e.Arrived(t0.Add(time.Second), "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: 3, Tip: linkAfter(2), Receipts: []Receipt{{2, 1, WayLAN, t0}}}})
 	equal(t, "progress", stages(e.Take(t0)), []Progress{
 		{Stage: StageDelivered, Way: WayRelay, Took: time.Second}, {Stage: StageDelivered, Way: WayLAN, Took: time.Second},
 	})

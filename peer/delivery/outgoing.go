@@ -21,8 +21,11 @@ type copyState struct {
 	flying   bool // it takes room in the window: attempted, and neither acknowledged nor stored since
 }
 
-// dropped is the phase of a copy for a device that will not get it.
-const dropped Phase = 255
+// Phases that no disk knows.
+const (
+	dropped Phase = 255 // the device will not get it
+	kept    Phase = 254 // the device has it on its disk, but not yet what comes before it
+)
 
 // open reports whether the device may still need the copy.
 func (c *copyState) open() bool { return c.phase != Acked && c.phase != dropped }
@@ -85,6 +88,7 @@ func (b *outbox) remove(o *outgoing) {
 type account struct {
 	name    Account
 	next    uint64
+	tip     Link // of next - 1
 	outbox  outbox
 	expiry  time.Time // nothing in the outbox is to be given up before; zero: nothing ever
 	remotes []*remote // all devices of the account that were ever met
@@ -110,6 +114,7 @@ type remote struct {
 	timer   time.Time // none of them is due before
 
 	next     uint64 // next number expected from it; 0: nothing has ever come
+	tip      Link   // of next - 1
 	held     map[uint64]*Incoming
 	heldSize int // bytes of bodies in held
 	receipts []Receipt
@@ -127,14 +132,15 @@ func (r *remote) lowest() *outgoing {
 // rewind has everything looked at again: something has changed that may let it go.
 func (r *remote) rewind() { r.at, r.hole = r.lowest(), 0 }
 
-// holds returns the lowest number held for a device, what was given up aside. It is at most the number of any message being sent to it.
-func (a *account) holds(r *remote) uint64 {
+// holds returns the lowest number held for a device, what was given up aside, and the link before it. The number is at most that of any
+// message being sent to the device.
+func (a *account) holds(r *remote) (uint64, Link) {
 	for o := r.lowest(); o != nil; o = o.next {
 		if !o.Void && o.copyFor(r) != nil {
-			return o.N
+			return o.N, o.Prev
 		}
 	}
-	return a.next
+	return a.next, a.tip
 }
 
 // append puts a message at the end of the outbox and before every device.

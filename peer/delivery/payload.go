@@ -43,12 +43,12 @@ var ErrPayload = errors.New("payload is malformed")
 // Layout (docs/protocol.md, "Payloads"): the kind byte, then its fields. u is an unsigned varint, t a time as 8 bytes big-endian
 // Unix milliseconds, lp a 4-byte big-endian length and the bytes. Bytes after the known fields are ignored.
 //
-//	Text   id(16) n:u low:u start:u sent:t copy-of:lp body:lp
-//	Ack    next:u ranges:u{first:u count:u} receipts:u{n:u count:u way(1) arrived:t}
+//	Text   id(16) n:u low:u base(8) start:u flags:u sent:t copy-of:lp body:lp
+//	Ack    next:u tip(8) ranges:u{first:u count:u} receipts:u{n:u count:u way(1) arrived:t}
 //	Read   upto:u
 //	Reset  session(16)
 //	Ping   token(8)        Pong   token(8) way(1)
-//	Low    low:u start:u
+//	Low    low:u base(8) start:u
 //	Bundle count:u {payload:lp}
 type Payload struct {
 	Kind  Kind
@@ -80,11 +80,18 @@ type Text struct {
 	Sent   time.Time
 	CopyOf Account // see Message
 	Body   string
+	Base   Link // at Low - 1: where the chain of a receiver that misses numbers below Low goes on
+	// Renumbered says that the message had another number before: see Link.
+	Renumbered bool
 }
+
+// flagRenumbered is the one flag of a Text.
+const flagRenumbered = 1
 
 // Ack tells what of the sender's numbers has been committed here.
 type Ack struct {
 	Next     uint64  // every number below it has arrived or been given up
+	Tip      Link    // at Next - 1
 	Ranges   []Range // what has arrived above it
 	Receipts []Receipt
 }
@@ -100,7 +107,10 @@ type Receipt struct {
 }
 
 // Low says that the sender holds nothing below a number any more: what has not arrived of it never will. Start is as in Text.
-type Low struct{ Low, Start uint64 }
+type Low struct {
+	Low, Start uint64
+	Base       Link // as in Text
+}
 
 // Read says that a person has seen every message up to Upto.
 type Read struct{ Upto uint64 }
@@ -134,7 +144,8 @@ func (p *Payload) Append(b []byte) []byte {
 	case KindPong:
 		return append(append(b, p.Pong.Token[:]...), wayCodes[p.Pong.Way])
 	case KindLow:
-		return binary.AppendUvarint(binary.AppendUvarint(b, p.Low.Low), p.Low.Start)
+		b = append(binary.AppendUvarint(b, p.Low.Low), p.Low.Base[:]...)
+		return binary.AppendUvarint(b, p.Low.Start)
 	case KindBundle:
 		b = binary.AppendUvarint(b, uint64(len(p.Bundle)))
 		for _, part := range p.Bundle {
@@ -160,15 +171,20 @@ func (p *Payload) Size() int {
 func (t *Text) append(b []byte) []byte {
 	b = append(b, t.ID[:]...)
 	b = binary.AppendUvarint(b, t.N)
-	b = binary.AppendUvarint(b, t.Low)
+	b = append(binary.AppendUvarint(b, t.Low), t.Base[:]...)
 	b = binary.AppendUvarint(b, t.Start)
+	flags := uint64(0)
+	if t.Renumbered {
+		flags = flagRenumbered
+	}
+	b = binary.AppendUvarint(b, flags)
 	b = appendTime(b, t.Sent)
 	b = appendString(b, string(t.CopyOf))
 	return appendString(b, t.Body)
 }
 
 func (a *Ack) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, a.Next)
+	b = append(binary.AppendUvarint(b, a.Next), a.Tip[:]...)
 	b = binary.AppendUvarint(b, uint64(len(a.Ranges)))
 	for _, r := range a.Ranges {
 		b = binary.AppendUvarint(b, r.First)
@@ -204,7 +220,7 @@ func ParsePayload(b []byte) (*Payload, error) {
 	case KindBundle:
 		p.Bundle = r.bundle()
 	case KindLow:
-		p.Low = &Low{Low: r.uvarint(), Start: r.uvarint()}
+		p.Low = &Low{Low: r.uvarint(), Base: Link(r.take(8)), Start: r.uvarint()}
 		r.bad = r.bad || p.Low.Start == 0 || p.Low.Start > p.Low.Low || p.Low.Low >= 1<<62
 	}
 	if r.bad {
@@ -282,7 +298,9 @@ func (r *reader) string(limit uint32) string {
 }
 
 func (r *reader) text() *Text {
-	t := &Text{ID: MessageID(r.take(16)), N: r.uvarint(), Low: r.uvarint(), Start: r.uvarint(), Sent: r.time()}
+	t := &Text{ID: MessageID(r.take(16)), N: r.uvarint(), Low: r.uvarint(), Base: Link(r.take(8)), Start: r.uvarint()}
+	t.Renumbered = r.uvarint()&flagRenumbered != 0 // other flags are for newer peers
+	t.Sent = r.time()
 	t.CopyOf = Account(r.string(maxName))
 	t.Body = r.string(MaxBody)
 	// The ceiling keeps n + 1 from wrapping round and fits a database's signed integers.
@@ -293,7 +311,7 @@ func (r *reader) text() *Text {
 }
 
 func (r *reader) ack() *Ack {
-	a := &Ack{Next: r.uvarint()}
+	a := &Ack{Next: r.uvarint(), Tip: Link(r.take(8))}
 	for range r.count(maxRanges) {
 		g := Range{First: r.uvarint(), Count: r.uvarint()}
 		if g.Count > 1<<20 || g.First >= 1<<62 {

@@ -55,14 +55,15 @@ type net struct {
 	links    map[[2]Device]Way // open direct ways, both directions set
 	accepted map[MessageID]Message
 	failed   map[MessageID]string
-	joined   bool // bob3 is on the account
+	lost     map[MessageID]bool // forgotten by who accepted them
+	joined   bool               // bob3 is on the account
 	count    byte
 }
 
 func newNet(t fataler) *net {
 	n := &net{
 		t: t, now: time.Unix(1_700_000_000, 0).UTC(), parties: map[Device]*party{}, relay: map[Device]bool{},
-		links: map[[2]Device]Way{}, accepted: map[MessageID]Message{}, failed: map[MessageID]string{},
+		links: map[[2]Device]Way{}, accepted: map[MessageID]Message{}, failed: map[MessageID]string{}, lost: map[MessageID]bool{},
 	}
 	for _, d := range cast {
 		n.parties[d] = &party{device: d, disk: newDisk(t)}
@@ -314,7 +315,23 @@ func (n *net) heal() {
 		}
 		n.tick(5 * time.Second)
 	}
-	n.t.Fatalf("messages are stuck in an outbox though every way works")
+	n.t.Fatalf("messages are stuck in an outbox though every way works:%s", n.stuck())
+}
+
+// stuck tells of each message that is left, and what its recipient waits for.
+func (n *net) stuck() (all string) {
+	for _, p := range n.parties {
+		for name, box := range p.disk.outbox {
+			for num, o := range box {
+				all += fmt.Sprintf("\n%s to %s: %d %x void=%v again=%v %v", p.device.Device()[:2], name, num, o.Message.ID[:2], o.Message.Void, o.Message.Renumbered, o.Phases)
+				for _, d := range o.Message.Devices {
+					s := n.parties[d].disk.device(p.device)
+					all += fmt.Sprintf("; %s waits for %d and holds %d", d.Device()[:2], s.Next, len(s.Held))
+				}
+			}
+		}
+	}
+	return all
 }
 
 // check compares what was accepted with what was shown: all of it, except what has failed, and nothing else.

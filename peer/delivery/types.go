@@ -79,6 +79,9 @@ type Message struct {
 	Expires time.Time // given up then; zero: never
 	Policy  Policy
 	Devices []Device // sealed for each of these; fixed when accepted
+	Prev    Link     // of the message before it; assigned by Accept
+	// Renumbered is set when its number is not the one that it was accepted with.
+	Renumbered bool
 	// Void is set when it was given up: its body is gone, and only its number is kept until the devices know that it will not come.
 	Void bool
 }

@@ -64,14 +64,14 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return classify("begin commit", err)
 	}
-	w := &writer{s: s, mem: s.mem, ctx: ctx, tx: tx, orders: map[Ref]int64{}, dirty: map[*run]struct{}{}}
+	w := &writer{s: s, mem: s.mem, ctx: ctx, tx: tx, orders: map[Ref]int64{}, dirty: map[*run]struct{}{}, renamed: map[*run]struct{}{}}
 	if err := w.batch(b); err != nil {
-		s.mem = nil       // it is ahead of the file
+		s.forgetLocked()
 		_ = tx.Rollback() // the error that matters is the one before
 		return classify("commit history", err)
 	}
 	if err := tx.Commit(); err != nil {
-		s.mem = nil
+		s.forgetLocked()
 		return classify("commit history", err)
 	}
 	b.Orders, b.Refused = w.orders, w.refused
@@ -91,6 +91,7 @@ type writer struct {
 	tail     *run              // the newest of the visible history, not yet written; nil: none
 	copies   *run              // the newest of hidden copies, not yet written
 	dirty    map[*run]struct{} // written, and changed since
+	renamed  map[*run]struct{} // those of them with other numbers than were written
 	accounts map[*account]struct{}
 	devices  map[*device]struct{}
 }
@@ -150,6 +151,8 @@ func (w *writer) op(op delivery.Op) error {
 		return nil
 	case delivery.OpVoid:
 		return w.change(op.To, op.N, func(_ *run, m *message) { m.state.void, m.state.expires = true, op.Expires })
+	case delivery.OpRenumber:
+		return w.renumber(op)
 	case delivery.OpSettle:
 		return w.settle(op)
 	case delivery.OpStart:
@@ -160,7 +163,8 @@ func (w *writer) op(op delivery.Op) error {
 	case delivery.OpRelease:
 		return w.release(op)
 	case delivery.OpNext:
-		w.device(op.Device).next = op.Next
+		d := w.device(op.Device)
+		d.next, d.tip = op.Next, op.Tip
 		return nil
 	case delivery.OpGap:
 		_, err := w.exec("INSERT OR IGNORE INTO gaps (device, first, last, after) VALUES (?, ?, ?, ?)", op.Device[:], op.First, op.Last, w.mem.next-1)
@@ -183,15 +187,16 @@ func (w *writer) flush() error {
 		}
 	}
 	for a := range w.accounts {
-		_, err := w.exec(`INSERT INTO accounts (tag, name, next, seen) VALUES (?, ?, ?, ?)
-			ON CONFLICT (tag) DO UPDATE SET next = excluded.next, seen = excluded.seen`, a.tag[:], a.sealed, a.next, a.seen)
+		_, err := w.exec(`INSERT INTO accounts (tag, name, next, tip, seen) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (tag) DO UPDATE SET next = excluded.next, tip = excluded.tip, seen = excluded.seen`, a.tag[:], a.sealed, a.next, a.tip[:], a.seen)
 		if err != nil {
 			return fmt.Errorf("store account: %w", err)
 		}
 	}
 	for d := range w.devices {
-		_, err := w.exec(`INSERT INTO devices (device, start, next, high) VALUES (?, ?, ?, ?)
-			ON CONFLICT (device) DO UPDATE SET start = excluded.start, next = excluded.next, high = excluded.high`, d.device[:], d.start, d.next, d.high)
+		_, err := w.exec(`INSERT INTO devices (device, start, next, tip, high) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (device) DO UPDATE SET start = excluded.start, next = excluded.next, tip = excluded.tip, high = excluded.high`,
+			d.device[:], d.start, d.next, d.tip[:], d.high)
 		if err != nil {
 			return fmt.Errorf("store device: %w", err)
 		}
@@ -219,6 +224,13 @@ func (w *writer) update(r *run) error {
 	if r.hidden() && r.open == 0 {
 		_, err := w.exec("DELETE FROM runs WHERE ord = ?", r.ord)
 		return err
+	}
+	if _, renamed := w.renamed[r]; renamed {
+		first, last := r.span()
+		_, err := w.exec("UPDATE runs SET first = ?, last = ?, sealed = ? WHERE ord = ?", first, last, w.s.box.seal(r.label(), r.encode()), r.ord)
+		if err != nil {
+			return err
+		}
 	}
 	_, err := w.exec("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
 	return err

@@ -28,6 +28,7 @@ type account struct {
 	name   delivery.Account
 	sealed []byte // its name
 	next   uint64
+	tip    delivery.Link
 	seen   uint64
 }
 
@@ -35,6 +36,7 @@ type account struct {
 type device struct {
 	device            delivery.Device
 	start, next, high uint64
+	tip               delivery.Link
 }
 
 // outboxKey names a message of the outbox.
@@ -48,6 +50,9 @@ type place struct {
 	run *run
 	i   int
 }
+
+// forgetLocked drops what may be ahead of the file, after a commit that has failed.
+func (s *Store) forgetLocked() { s.mem, s.ids = nil, nil }
 
 // rememberLocked fills the memory from the file where there is none.
 func (s *Store) rememberLocked(ctx context.Context) error {
@@ -64,8 +69,8 @@ func (s *Store) rememberLocked(ctx context.Context) error {
 	}{
 		{"SELECT ord + count FROM runs WHERE ord > 0 ORDER BY ord DESC LIMIT 1", func(r *sql.Rows) error { return r.Scan(&mem.next) }},
 		{"SELECT ord - 1 FROM runs WHERE ord < 0 ORDER BY ord LIMIT 1", func(r *sql.Rows) error { return r.Scan(&mem.hidden) }},
-		{"SELECT tag, name, next, seen FROM accounts", func(r *sql.Rows) error { return s.accountRow(r, mem) }},
-		{"SELECT device, start, next, high FROM devices", func(r *sql.Rows) error { return deviceRow(r, mem) }},
+		{"SELECT tag, name, next, tip, seen FROM accounts", func(r *sql.Rows) error { return s.accountRow(r, mem) }},
+		{"SELECT device, start, next, tip, high FROM devices", func(r *sql.Rows) error { return deviceRow(r, mem) }},
 		{columns + "WHERE open > 0", func(r *sql.Rows) error { return s.openRow(r, mem) }},
 	}
 	for _, step := range steps {
@@ -95,8 +100,8 @@ func accountLabel(tag []byte) string { return fmt.Sprintf("account %x", tag) }
 
 func (s *Store) accountRow(r *sql.Rows, mem *memory) error {
 	var a account
-	var tag []byte
-	if err := r.Scan(&tag, &a.sealed, &a.next, &a.seen); err != nil {
+	var tag, tip []byte
+	if err := r.Scan(&tag, &a.sealed, &a.next, &tip, &a.seen); err != nil {
 		return err
 	}
 	name, err := s.box.open(accountLabel(tag), a.sealed)
@@ -104,6 +109,7 @@ func (s *Store) accountRow(r *sql.Rows, mem *memory) error {
 		return err
 	}
 	copy(a.tag[:], tag)
+	copy(a.tip[:], tip)
 	a.name = delivery.Account(name)
 	mem.accounts[a.name] = &a
 	return nil
@@ -111,10 +117,11 @@ func (s *Store) accountRow(r *sql.Rows, mem *memory) error {
 
 func deviceRow(r *sql.Rows, mem *memory) error {
 	var d device
-	var fp []byte
-	if err := r.Scan(&fp, &d.start, &d.next, &d.high); err != nil {
+	var fp, tip []byte
+	if err := r.Scan(&fp, &d.start, &d.next, &tip, &d.high); err != nil {
 		return err
 	}
+	copy(d.tip[:], tip)
 	copy(d.device[:], fp)
 	mem.devices[d.device] = &d
 	return nil

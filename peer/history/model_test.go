@@ -17,13 +17,14 @@ import (
 // model is the durable state in memory: what package delivery expects of a store.
 type model struct {
 	next    map[delivery.Account]uint64
+	tip     map[delivery.Account]delivery.Link
 	devices map[delivery.Device]*delivery.DeviceState
 	outbox  map[outboxKey]*delivery.OutboxState
 	shown   []string
 }
 
 func newModel() *model {
-	return &model{next: map[delivery.Account]uint64{}, devices: map[delivery.Device]*delivery.DeviceState{}, outbox: map[outboxKey]*delivery.OutboxState{}}
+	return &model{next: map[delivery.Account]uint64{}, tip: map[delivery.Account]delivery.Link{}, devices: map[delivery.Device]*delivery.DeviceState{}, outbox: map[outboxKey]*delivery.OutboxState{}}
 }
 
 func (d *model) device(fp delivery.Device) *delivery.DeviceState {
@@ -41,6 +42,7 @@ func (d *model) apply(op delivery.Op) {
 			o.Phases[fp] = delivery.Waiting
 		}
 		d.next[op.Message.To], d.outbox[outboxKey{op.Message.To, op.Message.N}] = op.Message.N+1, o
+		d.tip[op.Message.To] = op.Message.Prev.Next(op.Message.ID)
 	case delivery.OpCopy:
 		d.outbox[outboxKey{op.To, op.N}].Phases[op.Device] = op.Phase
 	case delivery.OpProgress:
@@ -48,12 +50,18 @@ func (d *model) apply(op delivery.Op) {
 	case delivery.OpVoid:
 		m := &d.outbox[outboxKey{op.To, op.N}].Message
 		m.Void, m.Body, m.Expires = true, "", op.Expires
+	case delivery.OpRenumber:
+		o := d.outbox[outboxKey{op.To, op.Old}]
+		delete(d.outbox, outboxKey{op.To, op.Old})
+		o.Message.N, o.Message.Prev, o.Message.Renumbered = op.New, op.Prev, true
+		d.next[op.To], d.outbox[outboxKey{op.To, op.New}] = op.New+1, o
+		d.tip[op.To] = op.Prev.Next(o.Message.ID)
 	case delivery.OpSettle:
 		delete(d.outbox, outboxKey{op.To, op.N})
 	case delivery.OpStart:
 		d.device(op.Device).Start = op.Start
 	case delivery.OpNext:
-		d.device(op.Device).Next = op.Next
+		d.device(op.Device).Next, d.device(op.Device).Tip = op.Next, op.Tip
 	case delivery.OpReceive:
 		if !op.Held {
 			d.shown = append(d.shown, fmt.Sprint(op.Message.Device.Device(), " ", op.Message.N, " ", op.Message.Body))
@@ -72,7 +80,7 @@ func (d *model) apply(op delivery.Op) {
 func (d *model) snapshot() delivery.Snapshot {
 	var s delivery.Snapshot
 	for name, next := range d.next {
-		s.Accounts = append(s.Accounts, delivery.AccountState{Name: name, Next: next})
+		s.Accounts = append(s.Accounts, delivery.AccountState{Name: name, Next: next, Tip: d.tip[name]})
 	}
 	for _, state := range d.devices {
 		c := *state

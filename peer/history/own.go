@@ -13,12 +13,12 @@ func (w *writer) enqueue(m *delivery.Message) error {
 	if m.N < a.next {
 		return fmt.Errorf("number %d is used already", m.N)
 	}
-	a.next = m.N + 1
+	a.next, a.tip = m.N+1, m.Prev.Next(m.ID)
 	like := &run{tag: a.tag, peer: m.To, copyOf: m.CopyOf, devices: m.Devices}
 	if m.CopyOf != "" {
 		like.ord = -1
 	}
-	r, err := w.place(like, message{n: m.N, id: m.ID, sent: micros(m.Sent), expires: micros(m.Expires), policy: m.Policy, body: m.Body, state: new(state)})
+	r, err := w.place(like, message{n: m.N, id: m.ID, prev: m.Prev, sent: micros(m.Sent), expires: micros(m.Expires), policy: m.Policy, body: m.Body, state: new(state)})
 	if err != nil {
 		return err
 	}
@@ -62,5 +62,23 @@ func (w *writer) settle(op delivery.OpSettle) error {
 		r.open--
 	})
 	delete(w.mem.outbox, outboxKey{op.To, op.N})
+	return err
+}
+
+// renumber gives a message of the outbox another number.
+func (w *writer) renumber(op delivery.OpRenumber) error {
+	a := w.account(op.To)
+	if op.New < a.next {
+		return fmt.Errorf("number %d is used already", op.New)
+	}
+	a.next = op.New + 1
+	err := w.change(op.To, op.Old, func(r *run, m *message) {
+		a.tip = op.Prev.Next(m.id)
+		m.n, m.prev, m.renamed = op.New, op.Prev, true
+		w.renamed[r] = struct{}{}
+	})
+	old := outboxKey{op.To, op.Old}
+	w.mem.outbox[outboxKey{op.To, op.New}] = w.mem.outbox[old]
+	delete(w.mem.outbox, old)
 	return err
 }

@@ -57,6 +57,9 @@ func (w *writer) show(m *delivery.Incoming) error {
 	if err != nil {
 		return err
 	}
+	if w.s.ids != nil && w.s.idsOf == m.Device {
+		w.s.ids[m.ID] = struct{}{}
+	}
 	r.unshown |= 1 << (len(r.msgs) - 1)
 	w.orders[Ref{m.Device, m.N}] = w.mem.next - 1
 	return nil

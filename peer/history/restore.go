@@ -22,10 +22,10 @@ func (s *Store) Snapshot(ctx context.Context) (delivery.Snapshot, error) {
 	}
 	var snap delivery.Snapshot
 	for _, a := range s.mem.accounts {
-		snap.Accounts = append(snap.Accounts, delivery.AccountState{Name: a.name, Next: a.next})
+		snap.Accounts = append(snap.Accounts, delivery.AccountState{Name: a.name, Next: a.next, Tip: a.tip})
 	}
 	for _, d := range s.mem.devices {
-		snap.Devices = append(snap.Devices, delivery.DeviceState{Device: d.device, Start: d.start, Next: d.next, Held: held[d.device]})
+		snap.Devices = append(snap.Devices, delivery.DeviceState{Device: d.device, Start: d.start, Next: d.next, Tip: d.tip, Held: held[d.device]})
 	}
 	for _, at := range s.mem.outbox {
 		snap.Outbox = append(snap.Outbox, at.run.outgoing(at.i))
@@ -38,7 +38,7 @@ func (r *run) outgoing(i int) delivery.OutboxState {
 	m := &r.msgs[i]
 	o := delivery.OutboxState{
 		Message: delivery.Message{
-			To: r.peer, N: m.n, ID: m.id, CopyOf: r.copyOf, Body: m.body, Sent: fromMicros(m.sent), Expires: fromMicros(m.expires), Policy: m.policy, Devices: r.devices,
+			To: r.peer, N: m.n, ID: m.id, CopyOf: r.copyOf, Body: m.body, Sent: fromMicros(m.sent), Expires: fromMicros(m.expires), Policy: m.policy, Devices: r.devices, Prev: m.prev, Renumbered: m.renamed,
 		},
 		Progress: m.state.progress, Phases: map[delivery.Device]delivery.Phase{},
 	}

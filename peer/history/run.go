@@ -34,11 +34,12 @@ type run struct {
 type message struct {
 	n        uint64
 	id       delivery.MessageID
-	sent     int64 // Unix microseconds, as the next two; 0: none
+	prev     delivery.Link // of our own
+	sent     int64         // Unix microseconds, as the next two; 0: none
 	received int64
 	expires  int64
 	policy   delivery.Policy
-	renamed  bool         // its number was changed: see delivery.Message.Renumbered
+	renamed  bool         // of our own: its number is not the one that it was accepted with
 	way      delivery.Way // of a received one
 	body     string
 	state    *state // of our own
@@ -95,6 +96,9 @@ func (r *run) encode() []byte {
 		m := &r.msgs[i]
 		b = binary.AppendUvarint(b, m.n)
 		b = append(b, m.id[:]...)
+		if r.own() {
+			b = append(b, m.prev[:]...)
+		}
 		b = binary.AppendVarint(b, m.sent)
 		b = binary.AppendVarint(b, m.received)
 		b = binary.AppendVarint(b, m.expires)
@@ -118,6 +122,9 @@ func (r *run) decode(b []byte, count int) error {
 	r.msgs = make([]message, 0, count)
 	for range count {
 		m := message{n: d.uvarint(), id: delivery.MessageID(d.take(16))}
+		if r.own() {
+			m.prev = delivery.Link(d.take(8))
+		}
 		m.sent, m.received, m.expires = d.varint(), d.varint(), d.varint()
 		m.policy, m.renamed = delivery.Policy(d.byte()), d.byte() == 1
 		m.way, m.body = delivery.Way(d.text()), d.text()

@@ -98,3 +98,55 @@ func TestOldFormatIsRefused(t *testing.T) {
 		t.Errorf("got %v and %v, want ErrOldFormat", s, err)
 	}
 }
+
+// TestRenumber wants a message under its new number, in its old place, with the state that it had.
+func TestRenumber(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	s := open(t, path)
+	commit(t, s, ops(delivery.OpEnqueue{Message: outgoing(1, "one")}, delivery.OpEnqueue{Message: outgoing(2, "two")}, delivery.OpEnqueue{Message: outgoing(3, "three")}))
+	commit(t, s, ops(delivery.OpSettle{To: "bob", N: 1}, delivery.OpCopy{To: "bob", N: 3, Device: bob1, Phase: delivery.Acked}))
+	link := delivery.Link{5}
+	commit(t, s, ops(delivery.OpRenumber{To: "bob", Old: 2, New: 9, Prev: link}, delivery.OpRenumber{To: "bob", Old: 3, New: 10, Prev: link.Next(outgoing(2, "").ID)}))
+	s = reopen(t, s, path)
+	equal(t, "history", bodies(find(t, s, Query{})), "one two three")
+	snap, err := s.Snapshot(t.Context())
+	if err != nil {
+		t.Fatalf("snapshot: %v", err)
+	}
+	equal(t, "account", snap.Accounts, []delivery.AccountState{{Name: "bob", Next: 11, Tip: link.Next(outgoing(2, "").ID).Next(outgoing(3, "").ID)}})
+	box := sorted(snap).Outbox
+	equal(t, "numbers", []uint64{box[0].Message.N, box[1].Message.N}, []uint64{9, 10})
+	equal(t, "state", box[1].Phases[bob1], delivery.Acked)
+	if !box[0].Message.Renumbered || box[0].Message.Prev != link {
+		t.Errorf("got %+v, want it to say that its number is new", box[0].Message)
+	}
+	if err := s.Commit(t.Context(), ops(delivery.OpRenumber{To: "bob", Old: 9, New: 10})); err == nil {
+		t.Error("a number was given twice")
+	}
+}
+
+// TestHas wants the ids of what a device has sent, those of a failed batch aside.
+func TestHas(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "history.db"))
+	has := func(n uint64) bool {
+		ok, err := s.Has(t.Context(), bob1, incoming(n, "").ID)
+		if err != nil {
+			t.Fatalf("has: %v", err)
+		}
+		return ok
+	}
+	commit(t, s, ops(delivery.OpReceive{Message: incoming(1, "one")}))
+	if !has(1) || has(2) {
+		t.Errorf("got %v and %v, want the first alone", has(1), has(2))
+	}
+	if err := s.Commit(t.Context(), ops(delivery.OpReceive{Message: incoming(2, "two")}, delivery.OpReceive{Message: incoming(1, "one")})); err == nil {
+		t.Fatal("a message was shown twice")
+	}
+	if has(2) {
+		t.Error("it has what was not committed")
+	}
+	commit(t, s, ops(delivery.OpReceive{Message: incoming(3, "three")}))
+	if !has(1) || !has(3) {
+		t.Error("it lacks what was committed")
+	}
+}

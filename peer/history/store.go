@@ -48,8 +48,10 @@ type Store struct {
 	// recent holds where in the history the newest of our own messages stand, by id.
 	recent *lru.Cache[delivery.MessageID, int64]
 
-	mu         sync.Mutex           // held for the time of a commit; guards the following
-	mem        *memory              // nil: to be read from the file
+	mu         sync.Mutex                      // held for the time of a commit; guards the following
+	mem        *memory                         // nil: to be read from the file
+	ids        map[delivery.MessageID]struct{} // of the messages of idsOf; nil: not read
+	idsOf      delivery.Device
 	statements map[string]*sql.Stmt // of the writing connection, for as long as the store is open; nil: not prepared yet
 }
 

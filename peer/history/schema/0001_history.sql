@@ -9,6 +9,7 @@ CREATE TABLE accounts (
 	tag    BLOB PRIMARY KEY,
 	name   BLOB NOT NULL,         -- sealed
 	next   INTEGER NOT NULL,      -- number of the next message to this account
+	tip    BLOB NOT NULL,         -- link of the message before it
 	seen   INTEGER NOT NULL       -- a person there has seen our messages up to this number
 ) WITHOUT ROWID;
 
@@ -16,6 +17,7 @@ CREATE TABLE devices (
 	device BLOB PRIMARY KEY,      -- fingerprint
 	start  INTEGER NOT NULL,      -- number at which we began to write to it, 0: never
 	next   INTEGER NOT NULL,      -- number expected from it, 0: nothing has come
+	tip    BLOB NOT NULL,         -- link of the number before it
 	high   INTEGER NOT NULL       -- highest of its numbers in the visible history
 ) WITHOUT ROWID;
 
