@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/byway-chat/byway/crypto/identity"
@@ -166,6 +168,8 @@ func (db *DB) insertMail(ctx context.Context, tx *mailTx, rows []mailRow, kept r
 	if len(rows) == 0 {
 		return nil
 	}
+	// Those for one device lie beside one another then, and SQLite finds their place at once.
+	slices.SortFunc(rows, func(a, b mailRow) int { return cmp.Compare(a.id, b.id) })
 	one, many := tx.StmtContext(ctx, db.mail.put1), tx.StmtContext(ctx, db.mail.putMany)
 	args := make([]any, 0, 5*rowsAtOnce)
 	now := any(int64(kept))

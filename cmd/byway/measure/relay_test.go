@@ -20,7 +20,7 @@ func BenchmarkRelay(b *testing.B) { run(b, relayStudies()) }
 const (
 	relayPairs    = 10
 	separateRate  = 10_000 // messages a second in all: each pair's next comes a millisecond later
-	relayInFlight = 128    // messages of each pair; the rendezvous lets a device hold 256 untaken
+	relayInFlight = 128    // messages of each pair; the rendezvous lets a device hold 1,024 untaken
 	relayText     = 64     // bytes
 )
 
