@@ -125,7 +125,7 @@ func (p *page) appended(a *area) (whole, torn bool) {
 	if err != nil {
 		return false, false
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if dev, ino := identity(f); dev != p.dev || ino != p.ino {
 		return false, false
 	}

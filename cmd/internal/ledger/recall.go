@@ -43,7 +43,7 @@ func (r *recollection) look(dir, key string) (again bool) {
 	if err != nil {
 		return false
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	names, _ := d.Readdirnames(maxNames) // what cannot be listed cannot be read either
 	for _, name := range names {
 		path := filepath.Join(dir, name)
@@ -98,7 +98,7 @@ func read(path string) (p *page, dead bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, false, err
