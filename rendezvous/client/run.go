@@ -36,14 +36,16 @@ func (c *Conn) read() {
 	for {
 		frame, err := c.reader.Next()
 		if err == nil {
-			c.heard.Store(time.Now().UnixNano())
 			err = c.handle(frame)
 		}
 		if c.batch.Goodbye != nil {
 			farewell = c.batch.Goodbye
 		}
-		if (err != nil || !c.reader.More() || c.batch.full()) && !c.push() {
-			return
+		if err != nil || !c.reader.More() || c.batch.full() {
+			c.heard.Store(time.Now().UnixNano())
+			if !c.push() {
+				return
+			}
 		}
 		if err != nil {
 			if farewell != nil {

@@ -1,8 +1,6 @@
 package relay
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/byway-chat/byway/rendezvous"
@@ -31,7 +29,7 @@ type Attachment struct {
 
 	// The following are guarded by Service.mu.
 	lastID  uint64
-	out     map[uint64]*message // given and not taken, by ID of the delivery
+	out     given               // and not taken
 	live    Usage               // those of them that are live
 	window  Usage               // those of them that came out of the mailbox
 	slow    bool                // something was not taken in time, and nothing has been taken since
@@ -66,7 +64,6 @@ func (s *Service) Attach(to Address, link Link) (*Attachment, error) {
 		s:      s,
 		device: d,
 		link:   link,
-		out:    make(map[uint64]*message),
 		rows:   make(map[uint64]struct{}),
 		behind: true, // nobody has looked yet
 	}
@@ -97,7 +94,7 @@ func (a *Attachment) giveLocked(m *message, out *tidings) {
 func (a *Attachment) handLocked(m *message, out *tidings) {
 	a.lastID++
 	m.given, m.id = a, a.lastID
-	a.out[m.id] = m
+	a.out.add(m)
 	a.s.delivery = Delivery{ID: m.id, Stored: m.state == kept, Envelope: m.Envelope}
 	a.link.Deliver(&a.s.delivery)
 	out.touch(a.link)
@@ -110,7 +107,7 @@ func (a *Attachment) Taken(ids ...uint64) {
 	s := a.s
 	s.mu.Lock()
 	for _, id := range ids {
-		if m := a.out[id]; m != nil {
+		if m := a.out.get(id); m != nil {
 			a.slow = false
 			s.takenLocked(m, &out)
 		}
@@ -136,7 +133,7 @@ func (a *Attachment) Told(mark uint64) {
 // takenLocked forgets an envelope that its device holds.
 func (s *Service) takenLocked(m *message, out *tidings) {
 	a := m.given
-	delete(a.out, m.id)
+	a.out.remove(m.id)
 	m.given = nil
 	switch m.state {
 	case live:
@@ -181,10 +178,8 @@ func (s *Service) detachLocked(a *Attachment, out *tidings) {
 	}
 	a.closed = true
 	s.spillAllLocked(a, out)
-	for _, m := range a.out {
-		m.given = nil
-	}
-	a.out, a.rows = nil, nil
+	a.out.all(func(m *message) { m.given = nil })
+	a.out, a.rows = given{}, nil
 	if a.retry != nil {
 		a.retry.Stop()
 	}
@@ -199,11 +194,11 @@ func (s *Service) spillAllLocked(a *Attachment, out *tidings) {
 	if a.live.Messages == 0 {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(a.out)) {
-		if m := a.out[id]; m.state == live {
+	a.out.all(func(m *message) {
+		if m.state == live {
 			s.spillLocked(m, out)
 		}
-	}
+	})
 }
 
 // spillLocked moves a live envelope to the mailbox. It stays with its attachment, which may still say Taken.
@@ -213,14 +208,14 @@ func (s *Service) spillLocked(m *message, out *tidings) {
 	a.live.remove(m.size)
 	if !m.liveOnly && !s.closed {
 		a.device.spilling++
-		s.storeLocked(m)
+		s.storeLocked(a.device, m)
 		return
 	}
 	code := rendezvous.CodeRecipientAway
 	if s.draining || s.closed {
 		code = rendezvous.CodeDraining
 	}
-	delete(a.out, m.id)
+	a.out.remove(m.id)
 	m.given = nil
 	s.resolveLocked(m, refused(code, 0), out)
 	s.dropLocked(m, over)

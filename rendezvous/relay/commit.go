@@ -204,7 +204,7 @@ func (s *Service) settlePutLocked(m *message, p *Put, err error, out *tidings) {
 			}
 		}
 		if a != nil {
-			delete(a.out, m.id)
+			a.out.remove(m.id)
 			m.given = nil
 		}
 		s.resolveLocked(m, refusal, out)

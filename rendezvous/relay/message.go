@@ -64,26 +64,33 @@ func (s *Service) recycleLocked(m *message, data []byte) {
 
 // tidings are the links on which something is to go out when the lock is free: a Flush may take locks of its own.
 type tidings struct {
-	links []Link
-	few   [8]Link // what links begins as
+	few   [8]Link // the first of them
+	count int     // of few
+	more  []Link
 }
 
-// touch notes a link. It may come to be noted twice, which does no harm.
+// touch notes a link. One of many may come to be noted twice, which does no harm.
 func (t *tidings) touch(l Link) {
-	if t.links == nil {
-		t.links = t.few[:0]
-	}
-	for i := max(0, len(t.links)-len(t.few)); i < len(t.links); i++ {
-		if t.links[i] == l {
+	for _, known := range t.few[:t.count] {
+		if known == l {
 			return
 		}
 	}
-	t.links = append(t.links, l)
+	switch {
+	case t.count < len(t.few):
+		t.few[t.count] = l
+		t.count++
+	case len(t.more) == 0 || t.more[len(t.more)-1] != l:
+		t.more = append(t.more, l)
+	}
 }
 
 // tell is called without the lock.
 func (t *tidings) tell() {
-	for _, l := range t.links {
+	for _, l := range t.few[:t.count] {
+		l.Flush()
+	}
+	for _, l := range t.more {
 		l.Flush()
 	}
 }

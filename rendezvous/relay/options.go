@@ -16,8 +16,8 @@ type Options struct {
 	Sweep time.Duration
 	// TakeTimeout is how long a live envelope may stay untaken before it goes to the mailbox as well. Default 3 s.
 	TakeTimeout time.Duration
-	// Untaken bounds what one attachment has been given live and has not taken; more goes to the mailbox. Default 1,024 and 4 MiB: four
-	// senders that are each a peer's whole window ahead.
+	// Untaken bounds what one attachment has been given live and has not taken; more goes to the mailbox. Default 4,096 and 4 MiB: many
+	// senders that are each a peer's whole window ahead, and a device that says Taken late and for many.
 	Untaken Usage
 	// Window bounds what one attachment has been given out of the mailbox and has not taken. Default 512 and 1 MiB.
 	Window Usage
@@ -56,7 +56,7 @@ func (o Options) withDefaults() Options {
 	duration(&o.Lifetime, 14*24*time.Hour)
 	duration(&o.Sweep, time.Hour)
 	duration(&o.TakeTimeout, 3*time.Second)
-	usage(&o.Untaken, 1024, 4<<20)
+	usage(&o.Untaken, 4096, 4<<20)
 	usage(&o.Window, 512, 1<<20)
 	usage(&o.Unresolved, 4096, 8<<20)
 	usage(&o.Memory, 65536, 128<<20)

@@ -40,7 +40,7 @@ type addressed struct {
 // The codes of a refusal: bad-request (no envelope), too-large, rate-limited, no-such-device, recipient-away, mailbox-full, busy, draining,
 // internal (a read or commit failed).
 func (x *Sender) Submit(ctx context.Context, submissions ...Submission) {
-	var few [64]addressed
+	var few [16]addressed // more at once would have to be cleared for each single one
 	for len(submissions) > 0 {
 		n := min(len(submissions), len(few))
 		for i := range n {
@@ -58,6 +58,7 @@ func (x *Sender) Submit(ctx context.Context, submissions ...Submission) {
 func (x *Sender) submit(submissions []Submission, addressed []addressed) {
 	s, submitted, now := x.s, x.s.o.Now(), time.Now()
 	var out tidings
+	var d *device // of the submission before
 	s.mu.Lock()
 	for i := range submissions {
 		sub, to := &submissions[i], &addressed[i]
@@ -79,7 +80,10 @@ func (x *Sender) submit(submissions []Submission, addressed []addressed) {
 		} else {
 			m.Data = append(m.Data[:0], sub.Envelope...)
 		}
-		s.routeLocked(m, &out)
+		if d == nil || d.attachment == nil || d.to != m.To { // one without an attachment may have been forgotten
+			d = s.deviceLocked(m.To)
+		}
+		s.routeLocked(d, m, &out)
 	}
 	s.mu.Unlock()
 	out.tell()
@@ -136,8 +140,7 @@ func (s *Service) chargeLocked(x *Sender, size uint64) Outcome {
 }
 
 // routeLocked decides between live and mailbox.
-func (s *Service) routeLocked(m *message, out *tidings) {
-	d := s.deviceLocked(m.To)
+func (s *Service) routeLocked(d *device, m *message, out *tidings) {
 	a := d.attachment
 	switch {
 	case a != nil && a.hasRoomLocked(m) && (m.liveOnly || !a.behind && !a.slow):
@@ -154,16 +157,16 @@ func (s *Service) routeLocked(m *message, out *tidings) {
 		// Whatever is live was submitted earlier, so it must come to lie before this one in the mailbox.
 		s.spillAllLocked(a, out)
 		a.behind = true
-		s.storeLocked(m)
+		s.storeLocked(d, m)
 	default:
-		s.storeLocked(m)
+		s.storeLocked(d, m)
 	}
 }
 
 // storeLocked queues an envelope for the mailbox.
-func (s *Service) storeLocked(m *message) {
+func (s *Service) storeLocked(d *device, m *message) {
 	m.state = queued
-	s.deviceLocked(m.To).storing++
+	d.storing++
 	s.queue.puts = append(s.queue.puts, m)
 	s.work.Signal()
 }

@@ -104,8 +104,12 @@ func (c *conn) run(ctx context.Context) {
 		c.server.log.Debug("peer left", slog.String("user", string(who.User)), slog.String("device", who.Device.Device()),
 			slog.String("reason", err.Error()))
 	}
-	// The connection below may carry nothing any more.
-	c.server.expectSignIn(c.stream.Conn())
+	if c.dropped.Load() == &silent {
+		// The other end is gone, and nothing else would notice: yamux pings nobody.
+		_ = c.stream.Conn().Close()
+		return
+	}
+	c.server.expectStream(c.stream.Conn())
 }
 
 // read hands every frame to its handler until the stream ends.
@@ -116,13 +120,13 @@ func (c *conn) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.heard.Store(time.Now().UnixNano())
 		if !c.ending.Load() {
 			if err := c.frame(ctx, frame); err != nil {
 				return err
 			}
 		}
 		if !r.More() {
+			c.heard.Store(time.Now().UnixNano())
 			c.handOver(ctx)
 		}
 	}
@@ -164,22 +168,25 @@ func (c *conn) written(err error) {
 // watchdog runs when the stream may have to be cut: not signed in in time, silent, or told so by drop.
 func (c *conn) watchdog() {
 	why, again := c.overdue(time.Now())
-	if why == "" {
+	if why == nil {
 		c.dog.Reset(again)
 		return
 	}
-	c.dropped.CompareAndSwap(nil, &why)
+	c.dropped.CompareAndSwap(nil, why)
 	_ = c.stream.Reset()
 }
 
+// silent is why a stream is cut on which nothing has been heard for too long, unsigned why one that has not signed in.
+var silent, unsigned = "silent", "not signed in"
+
 // overdue says why the stream is to be cut, or after what time to ask again.
-func (c *conn) overdue(now time.Time) (why string, again time.Duration) {
-	if p := c.dropped.Load(); p != nil {
-		return *p, 0
+func (c *conn) overdue(now time.Time) (why *string, again time.Duration) {
+	if why = c.dropped.Load(); why != nil {
+		return why, 0
 	}
 	quiet := now.Sub(time.Unix(0, c.heard.Load()))
 	if quiet >= rendezvous.IdleTimeout {
-		return "silent", 0
+		return &silent, 0
 	}
 	again = rendezvous.IdleTimeout - quiet
 	if c.signed.Load() == nil {
@@ -190,11 +197,11 @@ func (c *conn) overdue(now time.Time) (why string, again time.Duration) {
 			left += signInGrace
 		}
 		if left <= 0 {
-			return "not signed in", 0
+			return &unsigned, 0
 		}
 		again = min(again, left)
 	}
-	return "", again
+	return nil, again
 }
 
 // drop cuts the stream soon. It never blocks: it is called with locks of the services held.

@@ -491,6 +491,10 @@ func TestSilentPeerLeaves(t *testing.T) {
 		if got := time.Since(cut); got > rendezvous.IdleTimeout+time.Second {
 			t.Errorf("the cut was noticed after %v", got)
 		}
+		time.Sleep(time.Second)
+		if n := len(w.server.host.Network().ConnsToPeer(alice.host.ID())); n != 0 {
+			t.Errorf("%d connections of a peer that is gone are open still", n)
+		}
 		<-alice.conn.Done()
 		if !errors.Is(alice.conn.Err(), client.ErrSilent) {
 			t.Errorf("the peer's end: got %v, want %v", alice.conn.Err(), client.ErrSilent)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -200,6 +201,20 @@ func (c *conn) signOut() {
 func (s *Server) expectSignIn(c network.Conn) {
 	time.AfterFunc(rendezvous.SignInTimeout, func() {
 		if !c.IsClosed() && !s.conns.present(c.RemotePeer()) {
+			_ = c.Close()
+		}
+	})
+}
+
+// expectStream does the same for one that a control stream has left, or any other of its peer's: that the peer is there by a newer
+// connection does not mean that this one lives.
+func (s *Server) expectStream(c network.Conn) {
+	control := func(stream network.Stream) bool { return stream.Protocol() == rendezvous.ProtocolID }
+	time.AfterFunc(rendezvous.SignInTimeout, func() {
+		switch {
+		case !s.conns.present(c.RemotePeer()):
+			_ = s.host.Network().ClosePeer(c.RemotePeer())
+		case !slices.ContainsFunc(c.GetStreams(), control):
 			_ = c.Close()
 		}
 	})
