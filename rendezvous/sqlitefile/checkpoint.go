@@ -234,8 +234,12 @@ func (f *File) close() error {
 	restore := func() error { return nil }
 	if f.sums != nil && f.keep != nil {
 		if err := f.lastCheckpoint(); err != nil {
-			errs = append(errs, err)
 			restore = f.saveLog()
+			if errors.Is(err, ErrDiskFull) || errors.Is(err, errBusy) {
+				f.log.Warn("the log of the database is left to the next opening", slog.String("error", err.Error()))
+			} else {
+				errs = append(errs, err)
+			}
 		}
 	}
 	if f.keep != nil {

@@ -60,7 +60,10 @@ func (f *File) open(ctx context.Context) error {
 	}
 	f.generation = f.sums.header.generation
 	// What the log holds was perhaps never fsynced: a failed fsync leaves it looking sound. Copied back, it is written and fsynced anew.
-	if err := f.Checkpoint(ctx); err != nil {
+	// With no room for that the file is open all the same, so that what is in it can be read.
+	if err := f.Checkpoint(ctx); errors.Is(err, ErrDiskFull) {
+		f.log.Warn("the log of the database could not be copied back", slog.String("error", err.Error()))
+	} else if err != nil {
 		return err
 	}
 	if f.opts.Prepare != nil {
