@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -251,6 +252,9 @@ func TestSeveralFaces(t *testing.T) {
 		t.Errorf("got %d files, %v; want the one of the third", len(names), err)
 	}
 	must(t, third.Close(true))
+	if _, err := os.Stat(o.Dirs[0]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory is left with nothing in it: %v", err)
+	}
 	last := open(t, o)
 	want(t, "settled", last, 0)
 	other := o

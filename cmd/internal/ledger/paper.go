@@ -76,11 +76,17 @@ type paper struct {
 // newPaper makes a page that remembers last, in the first directory that can be used; without one the page is plain memory and there is no paper.
 func newPaper(o Options, last Mark) (*paper, *page) {
 	for _, dir := range o.Dirs {
-		if !usable(dir) {
-			continue
-		}
-		if p, page, err := write(dir, o, last); err == nil {
-			return p, page
+		for range 3 { // another ledger may just take the directory away
+			if !usable(dir) {
+				break
+			}
+			p, page, err := write(dir, o, last)
+			if err == nil {
+				return p, page
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
 		}
 	}
 	memory := new(page)
@@ -128,6 +134,7 @@ func (p *paper) close(remove bool) error {
 	var errs []error
 	if remove {
 		errs = append(errs, os.Remove(p.path))
+		_ = os.Remove(filepath.Dir(p.path)) // stays where there are others
 	}
 	return errors.Join(append(errs, syscall.Munmap(p.bytes), p.file.Close())...)
 }
