@@ -53,5 +53,6 @@ func endToEnd(tb testing.TB, s scale, way peer.Way, size, pairs int) figures {
 	out.add("peers-us/msg", peersSpent.cpuPerMessage())
 	out.add("rendezvous-us/msg", nodeSpent.cpuPerMessage())
 	out.add("hub-us/msg", yardSpent.cpuPerMessage())
+	out.add("detours", float64(detours(ours)))
 	return out
 }
