@@ -23,8 +23,11 @@ const (
 	perIPv6Net = 200  // from one /56, a household
 	perIPv6ISP = 1000 // from one /48
 
-	newConnsPerSecond = 50 // of one public address, long-term
-	newConnsBurst     = 500
+	// New connections of one public address: as many at once as it may hold, twice over, since all of an office come back together after a restart,
+	// and some try again while their old connection still counts. After that a handshake is a millisecond, so an address may take a tenth of
+	// one processor.
+	newConnsPerSecond = 100
+	newConnsBurst     = 2 * perIPv4
 
 	// perConnMemory is what libp2p accounts for a connection with a control stream, mostly the stream's receive window. It is a
 	// reservation and not memory in use, which is about 40 KB.
@@ -70,7 +73,7 @@ func resourceManager(maxPeers int, metrics *prometheus.Registry) (network.Resour
 func partialLimits(maxPeers int) rcmgr.PartialLimitConfig {
 	// Three connections a peer: TCP, QUIC, and an old one that nobody has noticed to be dead.
 	conns := 3*maxPeers + 64
-	transient := max(2000, maxPeers/5)
+	transient := transientConns(maxPeers)
 	value := func(n int) rcmgr.LimitVal { return rcmgr.LimitVal(n) }
 	memory := func(conns int) rcmgr.LimitVal64 { return rcmgr.LimitVal64(int64(conns)*perConnMemory + 1<<30) }
 	streams := func(n int) rcmgr.ResourceLimits {
@@ -103,6 +106,9 @@ func partialLimits(maxPeers int) rcmgr.PartialLimitConfig {
 		ProtocolPeer: map[protocol.ID]rcmgr.ResourceLimits{rendezvous.ProtocolID: perPeer},
 	}
 }
+
+// transientConns is how many handshakes may be going on at once.
+func transientConns(maxPeers int) int { return max(2000, maxPeers/5) }
 
 func prefixLimits(prefixes []string) []rcmgr.NetworkPrefixLimit {
 	limits := make([]rcmgr.NetworkPrefixLimit, len(prefixes))

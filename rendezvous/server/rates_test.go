@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/sqlite"
@@ -74,5 +78,52 @@ func TestReadyFileAlwaysNamesMetrics(t *testing.T) {
 	text, err := os.ReadFile(ready)
 	if err != nil || !bytes.Contains(text, []byte(`"metrics":""`)) {
 		t.Errorf("got %s, %v", text, err)
+	}
+}
+
+// All peers behind one public address come back at once after a restart; beyond that the address is held to a rate.
+func TestAnOfficeComesBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		at    string // multiaddr of the peers
+		holds int    // connections that the address may have
+	}{
+		{"an office", "/ip4/45.0.0.1/tcp/1024", perIPv4},
+		{"a household", "/ip6/2600:1:2:3::1/tcp/1024", perIPv6Net},
+		{"the own site", "/ip4/10.0.0.1/tcp/1024", 5000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, err := resourceManager(DefaultMaxPeers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = m.Close() }()
+			at, err := ma.NewMultiaddr(tt.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			open := 0
+			for range tt.holds {
+				// The connections that a crash has cut are counted at first, like these, and then released.
+				scope, err := m.OpenConnection(network.DirInbound, false, at)
+				if err != nil {
+					t.Fatalf("connection %d before the restart: %v", open, err)
+				}
+				scope.Done()
+				if _, err := m.OpenConnection(network.DirInbound, false, at); err != nil {
+					t.Fatalf("connection %d is refused: %v", open, err)
+				}
+				if open++; open == transientConns(DefaultMaxPeers) {
+					break // the handshakes of this test never end
+				}
+			}
+		})
+	}
+	rates := connRates()
+	for range 2 * newConnsBurst {
+		rates.Allow(netip.MustParseAddr("45.0.0.2"))
+	}
+	if rates.Allow(netip.MustParseAddr("45.0.0.2")) {
+		t.Error("an address may connect without end")
 	}
 }
