@@ -85,6 +85,9 @@ func (d *disk) apply(ops []Op) {
 			}
 		case OpRelease:
 			d.release(op)
+		case OpDrop:
+			s := d.device(op.Device)
+			s.Held = slices.DeleteFunc(s.Held, func(m Incoming) bool { return m.N == op.N })
 		case OpNext:
 			d.device(op.Device).Next, d.device(op.Device).Tip = op.Next, op.Tip
 		case OpGap:

@@ -79,6 +79,12 @@ type OpRelease struct {
 	N      uint64
 }
 
+// OpDrop forgets a held message: it does not go on from what came before it. Its sender holds it still.
+type OpDrop struct {
+	Device Device
+	N      uint64
+}
+
 // OpNext stores the next number expected from a device, and the link of the one before.
 type OpNext struct {
 	Device Device
@@ -103,6 +109,7 @@ func (OpSettle) op()   {}
 func (OpStart) op()    {}
 func (OpReceive) op()  {}
 func (OpRelease) op()  {}
+func (OpDrop) op()     {}
 func (OpNext) op()     {}
 func (OpGap) op()      {}
 

@@ -66,8 +66,17 @@ func linkAfter(n uint64) (l Link) {
 	return l
 }
 
+// textOf is number n of a sender whose messages have their numbers as ids.
 func textOf(n, low, start uint64) *Payload {
-	return &Payload{Kind: KindText, Text: &Text{ID: MessageID{byte(n)}, N: n, Low: low, Start: start, Sent: t0, Body: "hi"}}
+	link := func(upto uint64) (l Link) {
+		for i := range upto {
+			l = l.Next(MessageID{byte(i + 1)})
+		}
+		return l
+	}
+	return &Payload{Kind: KindText, Text: &Text{
+		ID: MessageID{byte(n)}, N: n, Prev: link(n - 1), Low: low, Base: link(low - 1), Start: start, Sent: t0, Body: "hi",
+	}}
 }
 
 func pick[T any, E any](list []E) []T {
@@ -243,7 +252,9 @@ func TestGaps(t *testing.T) {
 		gaps    [][2]uint64
 		next    uint64
 	}
-	low := func(low, start uint64) *Payload { return &Payload{Kind: KindLow, Low: &Low{Low: low, Start: start}} }
+	low := func(low, start uint64) *Payload {
+		return &Payload{Kind: KindLow, Low: &Low{Low: low, Base: textOf(low, low, 1).Text.Base, Start: start}}
+	}
 	rows := []struct {
 		name  string
 		steps []step

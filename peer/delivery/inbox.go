@@ -40,9 +40,12 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 			return // in its turn, so that it is known by then what of it has come before
 		}
 		if t.Renumbered {
-			e.renumbered(now, r, w, t)
+			e.goOn(r, t)
+		}
+		if t.N == r.next && t.Prev != r.tip {
+			duplicate = true // not what it goes on from: the acknowledgement says what we have
 		} else {
-			e.store(now, r, w, t)
+			e.accept(now, r, w, t)
 		}
 	}
 	e.skipTo(r, t.Low, t.Base)
@@ -50,6 +53,17 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 	if !duplicate {
 		r.receipt(Receipt{N: t.N, Count: 1, Way: w, Arrived: now})
 	}
+}
+
+// accept stores a message that may be taken. One that has come under another number only counts.
+func (e *Engine) accept(now time.Time, r *remote, w Way, t *Text) {
+	if !t.Renumbered || !e.had(r, t.ID) {
+		e.store(now, r, w, t)
+		return
+	}
+	r.advance(t.ID)
+	e.release(r)
+	e.op(OpNext{Device: r.device, Next: r.next, Tip: r.tip})
 }
 
 // meet begins the numbers of a device from which nothing has come yet.
@@ -89,7 +103,7 @@ func (e *Engine) room(r *remote, t *Text) bool {
 }
 
 func (e *Engine) store(now time.Time, r *remote, w Way, t *Text) {
-	m := Incoming{From: r.account, Device: r.device, N: t.N, ID: t.ID, Body: t.Body, Sent: t.Sent, Received: now, Way: w}
+	m := Incoming{From: r.account, Device: r.device, N: t.N, ID: t.ID, Prev: t.Prev, Body: t.Body, Sent: t.Sent, Received: now, Way: w}
 	if r.account == e.self {
 		m.CopyOf = t.CopyOf // only our own devices may say that we wrote something
 	}
@@ -112,6 +126,10 @@ func (r *remote) advance(id MessageID) { r.next, r.tip = r.next+1, r.tip.Next(id
 // release shows the held messages that have become next.
 func (e *Engine) release(r *remote) {
 	for m := r.held[r.next]; m != nil; m = r.held[r.next] {
+		if m.Prev != r.tip {
+			e.drop(r, m)
+			return
+		}
 		e.show(r, m)
 	}
 }

@@ -9,7 +9,8 @@ import (
 // Link stands for all the messages of one device to one account up to a number: the first 8 bytes of SHA-256 over the link before it and the id of
 // the message. Before the first message it is zero. It guards against one thing: a home that is put back from a backup, or of which two
 // copies run, gives numbers a second time, and the other side would take its messages for duplicates. An acknowledgement brings the
-// link of the last number that it is for; where it is not ours, everything in the outbox gets new numbers (setBack, renumber).
+// link of the last number that it is for; where it is not ours, everything in the outbox gets new numbers (setBack, renumber). A receiver takes
+// nothing that does not go on from its own link, so that what gets new numbers is not overtaken.
 type Link [8]byte
 
 // Next returns the link after one more message.
@@ -27,7 +28,7 @@ const maxJump = 1 << 40
 // setBack reports whether a device has other messages under numbers of ours that it acknowledges.
 func (e *Engine) setBack(a *account, r *remote, ack *Ack) bool {
 	lowest := r.lowest()
-	if lowest == nil || ack.Next <= lowest.N || r.start == 0 {
+	if lowest == nil || ack.Next < lowest.N || r.start == 0 {
 		return false // nothing depends on it
 	}
 	if ack.Next > a.next {
@@ -43,7 +44,7 @@ func (e *Engine) setBack(a *account, r *remote, ack *Ack) bool {
 // renumber gives everything in the outbox of an account new numbers, from next on. What was given up is forgotten: its number means another
 // message to the other side.
 func (e *Engine) renumber(now time.Time, a *account, next uint64) {
-	a.next = max(a.next, next)
+	a.next = max(a.next, next) + 1 // so that an answer to the old ones cannot be taken for one to the new
 	first := a.next
 	for o := a.outbox.first; o != nil; o = o.next {
 		if o.Void {
@@ -73,23 +74,29 @@ func (e *Engine) renumber(now time.Time, a *account, next uint64) {
 	}
 }
 
-// renumbered takes a message that had another number before, in its turn, if it has not come under that. The numbers before the lowest that the
-// sender holds are no gap: they were given again.
-func (e *Engine) renumbered(now time.Time, r *remote, w Way, t *Text) {
+// goOn goes on with new numbers, where a message has one. The numbers before the lowest that the sender holds are no gap: they were given again. Of
+// what was held, that which was accepted after this message comes again under a new number; the rest is of a life that its sender has
+// forgotten, and nobody has it but we.
+func (e *Engine) goOn(r *remote, t *Text) {
 	for _, n := range r.heldBelow(t.Low) {
-		r.next = n
-		e.show(r, r.held[n])
+		if m := r.held[n]; m.Sent.Before(t.Sent) {
+			r.next = n
+			e.show(r, m)
+		} else {
+			e.drop(r, m)
+		}
 	}
 	if r.next <= t.Low {
 		r.next, r.tip = t.Low, t.Base
+		e.op(OpNext{Device: r.device, Next: r.next, Tip: r.tip})
 	}
-	if !e.had(r, t.ID) {
-		e.store(now, r, w, t)
-		return
-	}
-	r.advance(t.ID)
-	e.release(r)
-	e.op(OpNext{Device: r.device, Next: r.next, Tip: r.tip})
+}
+
+// drop forgets a held message.
+func (e *Engine) drop(r *remote, m *Incoming) {
+	delete(r.held, m.N)
+	r.heldSize -= len(m.Body)
+	e.op(OpDrop{Device: r.device, N: m.N})
 }
 
 // had reports whether a message has come before: it is in the history, or will be with this batch.

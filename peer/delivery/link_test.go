@@ -94,12 +94,13 @@ func TestSetBackSender(t *testing.T) {
 		first  uint64 // of the new numbers; 0: none
 		settle int
 	}{
-		{"more than we have sent", Ack{Next: 11, Tip: linkAfter(10)}, 11, 0},
-		{"as many as we have sent, and others", Ack{Next: 8, Tip: linkAfter(7)}, 8, 0},
-		{"fewer, and others", Ack{Next: 6, Tip: linkAfter(5)}, 8, 0},
+		{"more than we have sent", Ack{Next: 11, Tip: linkAfter(10)}, 12, 0},
+		{"as many as we have sent, and others", Ack{Next: 8, Tip: linkAfter(7)}, 9, 0},
+		{"fewer, and others", Ack{Next: 6, Tip: linkAfter(5)}, 9, 0},
+		{"none of the new, and others", Ack{Next: 5, Tip: Link{9}}, 9, 0},
 		{"ours", Ack{Next: 6, Tip: ours}, 0, 1},
 		{"all ours", Ack{Next: 8, Tip: ours.Next(MessageID{100, 1}).Next(MessageID{100, 2})}, 0, 3},
-		{"what is settled", Ack{Next: 5, Tip: Link{9}}, 0, 0},
+		{"what is settled", Ack{Next: 4, Tip: Link{9}}, 0, 0},
 		{"more than anybody sends", Ack{Next: 1 << 60, Tip: Link{9}}, 0, 3}, // it harms its own conversation
 	}
 	for _, row := range rows {
@@ -151,9 +152,12 @@ func TestRenumbered(t *testing.T) {
 	}
 	arrive(textOf(6, 1, 1)) // held
 	link := Link{7}
+	prev := map[uint64]Link{
+		10: link, 11: link.Next(MessageID{200}), 12: link.Next(MessageID{200}).Next(MessageID{4}), 13: link.Next(MessageID{200}).Next(MessageID{4}).Next(MessageID{6}),
+	}
 	fresh := func(n uint64, id byte) *Payload {
 		p := textOf(n, 10, 1)
-		p.Text.ID, p.Text.Renumbered, p.Text.Base = MessageID{id}, true, link
+		p.Text.ID, p.Text.Renumbered, p.Text.Base, p.Text.Prev = MessageID{id}, true, link, prev[n]
 		return p
 	}
 	if out := arrive(fresh(11, 4)); len(out.Sends)+len(out.Ops) != 0 {
@@ -161,7 +165,7 @@ func TestRenumbered(t *testing.T) {
 	}
 	out := arrive(fresh(10, 200))
 	equal(t, "gaps", pick[NoticeGap](out.Notices), []NoticeGap(nil))
-	for i, id := range []byte{4, 6, 201} { // what came as 4, what was held as 6, a new one
+	for i, id := range []byte{4, 6, 201} { // what came as 4, what was held as 6 and dropped, a new one
 		out = arrive(fresh(11+uint64(i), id))
 	}
 	want := link.Next(MessageID{200}).Next(MessageID{4}).Next(MessageID{6}).Next(MessageID{201})
@@ -172,7 +176,35 @@ func TestRenumbered(t *testing.T) {
 	for _, m := range d.shown {
 		ids = append(ids, m.ID[0])
 	}
-	equal(t, "shown", ids, []byte{1, 2, 3, 4, 6, 200, 201})
+	equal(t, "shown", ids, []byte{1, 2, 3, 4, 200, 6, 201})
+}
+
+// TestOtherLink wants nothing to be taken that does not go on from what is there, next or held, and the answer to say so.
+func TestOtherLink(t *testing.T) {
+	d := newDisk(t)
+	e := New("bob", Snapshot{Past: d}, Limits{})
+	e.RelayUp(t0)
+	arrive := func(p *Payload) Effects {
+		e.Arrived(t0, "alice", alice1, WayRelay, p)
+		out := e.Take(t0)
+		d.apply(out.Ops)
+		return out
+	}
+	arrive(textOf(1, 1, 1))
+	other := textOf(2, 1, 1)
+	other.Text.Prev = Link{9}
+	ack := arrive(other).Sends[0].Payload.Ack
+	if ack.Next != 2 || ack.Tip != textOf(2, 1, 1).Text.Prev || len(ack.Receipts) != 0 {
+		t.Errorf("got %+v, want what there was before", ack)
+	}
+	held := textOf(3, 1, 1)
+	held.Text.Prev = Link{9}
+	arrive(held)
+	ack = arrive(textOf(2, 1, 1)).Sends[0].Payload.Ack
+	if ack.Next != 3 || len(ack.Ranges) != 0 || len(d.device(alice1).Held) != 0 {
+		t.Errorf("got %+v, want the second alone", ack)
+	}
+	equal(t, "shown", len(d.shown), 2)
 }
 
 // TestKeptIsNotFinal wants a message that came before its turn to stay in the outbox until all before it have come, and to be sent again to a

@@ -43,7 +43,7 @@ var ErrPayload = errors.New("payload is malformed")
 // Layout (docs/protocol.md, "Payloads"): the kind byte, then its fields. u is an unsigned varint, t a time as 8 bytes big-endian
 // Unix milliseconds, lp a 4-byte big-endian length and the bytes. Bytes after the known fields are ignored.
 //
-//	Text   id(16) n:u low:u base(8) start:u flags:u sent:t copy-of:lp body:lp
+//	Text   id(16) n:u prev(8) low:u base(8) start:u flags:u sent:t copy-of:lp body:lp
 //	Ack    next:u tip(8) ranges:u{first:u count:u} receipts:u{n:u count:u way(1) arrived:t}
 //	Read   upto:u
 //	Reset  session(16)
@@ -80,6 +80,7 @@ type Text struct {
 	Sent   time.Time
 	CopyOf Account // see Message
 	Body   string
+	Prev   Link // at N - 1
 	Base   Link // at Low - 1: where the chain of a receiver that misses numbers below Low goes on
 	// Renumbered says that the message had another number before: see Link.
 	Renumbered bool
@@ -170,7 +171,7 @@ func (p *Payload) Size() int {
 
 func (t *Text) append(b []byte) []byte {
 	b = append(b, t.ID[:]...)
-	b = binary.AppendUvarint(b, t.N)
+	b = append(binary.AppendUvarint(b, t.N), t.Prev[:]...)
 	b = append(binary.AppendUvarint(b, t.Low), t.Base[:]...)
 	b = binary.AppendUvarint(b, t.Start)
 	flags := uint64(0)
@@ -298,7 +299,7 @@ func (r *reader) string(limit uint32) string {
 }
 
 func (r *reader) text() *Text {
-	t := &Text{ID: MessageID(r.take(16)), N: r.uvarint(), Low: r.uvarint(), Base: Link(r.take(8)), Start: r.uvarint()}
+	t := &Text{ID: MessageID(r.take(16)), N: r.uvarint(), Prev: Link(r.take(8)), Low: r.uvarint(), Base: Link(r.take(8)), Start: r.uvarint()}
 	t.Renumbered = r.uvarint()&flagRenumbered != 0 // other flags are for newer peers
 	t.Sent = r.time()
 	t.CopyOf = Account(r.string(maxName))

@@ -20,11 +20,11 @@ var golden = []struct {
 	hex     string
 }{
 	{"text", Payload{Kind: KindText, Text: &Text{
-		ID: MessageID{0xa1, 0xa2}, N: 300, Low: 299, Base: Link{0xb1, 7: 0xb8}, Start: 7, Sent: at, Body: "grüße",
-	}}, "01" + "a1a20000000000000000000000000000" + "ac02" + "ab02" + "b1000000000000b8" + "07" + "00" + "0000018bcfe5687b" + "00000000" + "00000007" + "6772c3bcc39f65"},
+		ID: MessageID{0xa1, 0xa2}, N: 300, Prev: Link{0xa7}, Low: 299, Base: Link{0xb1, 7: 0xb8}, Start: 7, Sent: at, Body: "grüße",
+	}}, "01" + "a1a20000000000000000000000000000" + "ac02" + "a700000000000000" + "ab02" + "b1000000000000b8" + "07" + "00" + "0000018bcfe5687b" + "00000000" + "00000007" + "6772c3bcc39f65"},
 	{"text, a copy", Payload{Kind: KindText, Text: &Text{
 		ID: MessageID{15: 1}, N: 1, Low: 1, Start: 1, Sent: at, CopyOf: "bob", Body: "", Renumbered: true,
-	}}, "01" + "00000000000000000000000000000001" + "01" + "01" + "0000000000000000" + "01" + "01" + "0000018bcfe5687b" + "00000003" + "626f62" + "00000000"},
+	}}, "01" + "00000000000000000000000000000001" + "01" + "0000000000000000" + "01" + "0000000000000000" + "01" + "01" + "0000018bcfe5687b" + "00000003" + "626f62" + "00000000"},
 	{"ack", Payload{Kind: KindAck, Ack: &Ack{
 		Next: 200, Tip: Link{0xc1}, Ranges: []Range{{202, 3}, {300, 1}}, Receipts: []Receipt{{199, 1, WayLAN, at}, {202, 3, WayMailbox, at}},
 	}}, "02" + "c801" + "c100000000000000" + "02" + "ca0103" + "ac0201" + "02" + "c7010101" + "0000018bcfe5687b" + "ca010305" + "0000018bcfe5687b"},
@@ -98,7 +98,7 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{"body is no UTF-8", text(func(v *Text) { v.Body = "\xff" })},
 		{"name too long", text(func(v *Text) { v.CopyOf = Account(strings.Repeat("x", maxName+1)) })},
 		{"name is no UTF-8", text(func(v *Text) { v.CopyOf = "\xc3" })},
-		{"length of 4 GiB", append(text(func(v *Text) { v.Body = "" })[:1+16+3+8+1+8+4], 0xff, 0xff, 0xff, 0xff)},
+		{"length of 4 GiB", append(text(func(v *Text) { v.Body = "" })[:1+16+1+8+1+8+1+1+8+4], 0xff, 0xff, 0xff, 0xff)},
 		{"65 ranges", ack(Ack{Ranges: make([]Range, maxRanges+1)})},
 		{"65 receipts", ack(Ack{Receipts: make([]Receipt, maxReceipts+1)})},
 		{"2^63 ranges", []byte{2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}},

@@ -92,6 +92,7 @@ type Incoming struct {
 	Device   Device
 	N        uint64
 	ID       MessageID
+	Prev     Link    // as its sender has it
 	CopyOf   Account // set when one of our own devices sent this to somebody
 	Body     string
 	Sent     time.Time // by the sender's clock

@@ -162,6 +162,9 @@ func (w *writer) op(op delivery.Op) error {
 		return w.receive(op)
 	case delivery.OpRelease:
 		return w.release(op)
+	case delivery.OpDrop:
+		_, err := w.exec("DELETE FROM held WHERE device = ? AND n = ?", op.Device[:], op.N)
+		return err
 	case delivery.OpNext:
 		d := w.device(op.Device)
 		d.next, d.tip = op.Next, op.Tip

@@ -69,6 +69,9 @@ func (d *model) apply(op delivery.Op) {
 		}
 		s := d.device(op.Message.Device)
 		s.Held = append(s.Held, op.Message)
+	case delivery.OpDrop:
+		s := d.device(op.Device)
+		s.Held = slices.DeleteFunc(s.Held, func(m delivery.Incoming) bool { return m.N == op.N })
 	case delivery.OpRelease:
 		s := d.device(op.Device)
 		i := slices.IndexFunc(s.Held, func(m delivery.Incoming) bool { return m.N == op.N })
@@ -153,12 +156,12 @@ func (r *rig) step(t *rapid.T) {
 	case 2, 3:
 		low := max(1, n-uint64(rapid.IntRange(0, 3).Draw(t, "below"))%n)
 		r.arrived(device, &delivery.Payload{Kind: delivery.KindText, Text: &delivery.Text{
-			ID: delivery.MessageID{device[0], byte(n)}, N: n, Low: low, Start: 1, Sent: t0, Body: fmt.Sprint("in ", n),
+			ID: delivery.MessageID{device[0], byte(n)}, N: n, Prev: linkOf(device, n-1), Low: low, Base: linkOf(device, low-1), Start: 1, Sent: t0, Body: fmt.Sprint("in ", n),
 		}})
 	case 4:
 		r.arrived(device, &delivery.Payload{Kind: delivery.KindAck, Ack: &delivery.Ack{Next: n, Ranges: []delivery.Range{{First: n + 1, Count: 2}}}})
 	case 5:
-		r.arrived(device, &delivery.Payload{Kind: delivery.KindLow, Low: &delivery.Low{Low: n, Start: 1}})
+		r.arrived(device, &delivery.Payload{Kind: delivery.KindLow, Low: &delivery.Low{Low: n, Base: linkOf(device, n-1), Start: 1}})
 	case 6:
 		r.engine.Stored(r.now, account, device, n)
 	case 7:
@@ -167,6 +170,14 @@ func (r *rig) step(t *rapid.T) {
 		r.engine.RelayUp(r.now)
 	}
 	r.engine.Tick(r.now)
+}
+
+// linkOf is the link of a number of a device whose messages have ids made of its name and their numbers.
+func linkOf(device delivery.Device, n uint64) (l delivery.Link) {
+	for i := range n {
+		l = l.Next(delivery.MessageID{device[0], byte(i + 1)})
+	}
+	return l
 }
 
 func (r *rig) arrived(d delivery.Device, p *delivery.Payload) {

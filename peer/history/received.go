@@ -33,14 +33,14 @@ func runOf(m *delivery.Incoming) *run {
 }
 
 func messageOf(m *delivery.Incoming) message {
-	return message{n: m.N, id: m.ID, sent: micros(m.Sent), received: micros(m.Received), way: m.Way, body: m.Body}
+	return message{n: m.N, id: m.ID, prev: m.Prev, sent: micros(m.Sent), received: micros(m.Received), way: m.Way, body: m.Body}
 }
 
 // incoming is the i-th message of a run as it arrived.
 func (r *run) incoming(i int) delivery.Incoming {
 	m := &r.msgs[i]
 	return delivery.Incoming{
-		From: r.from, Device: r.device, N: m.n, ID: m.id, CopyOf: r.copyOf, Body: m.body, Sent: fromMicros(m.sent), Received: fromMicros(m.received), Way: m.way,
+		From: r.from, Device: r.device, N: m.n, ID: m.id, Prev: m.prev, CopyOf: r.copyOf, Body: m.body, Sent: fromMicros(m.sent), Received: fromMicros(m.received), Way: m.way,
 	}
 }
 

@@ -34,7 +34,7 @@ type run struct {
 type message struct {
 	n        uint64
 	id       delivery.MessageID
-	prev     delivery.Link // of our own
+	prev     delivery.Link // as its sender has it
 	sent     int64         // Unix microseconds, as the next two; 0: none
 	received int64
 	expires  int64
@@ -96,9 +96,7 @@ func (r *run) encode() []byte {
 		m := &r.msgs[i]
 		b = binary.AppendUvarint(b, m.n)
 		b = append(b, m.id[:]...)
-		if r.own() {
-			b = append(b, m.prev[:]...)
-		}
+		b = append(b, m.prev[:]...)
 		b = binary.AppendVarint(b, m.sent)
 		b = binary.AppendVarint(b, m.received)
 		b = binary.AppendVarint(b, m.expires)
@@ -122,9 +120,7 @@ func (r *run) decode(b []byte, count int) error {
 	r.msgs = make([]message, 0, count)
 	for range count {
 		m := message{n: d.uvarint(), id: delivery.MessageID(d.take(16))}
-		if r.own() {
-			m.prev = delivery.Link(d.take(8))
-		}
+		m.prev = delivery.Link(d.take(8))
 		m.sent, m.received, m.expires = d.varint(), d.varint(), d.varint()
 		m.policy, m.renamed = delivery.Policy(d.byte()), d.byte() == 1
 		m.way, m.body = delivery.Way(d.text()), d.text()

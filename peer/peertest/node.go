@@ -209,3 +209,40 @@ func (n *Node) LoseHistory() {
 		n.t.Fatal(err)
 	}
 }
+
+// Backup copies the home as it is now, the peer stopped for that time, and returns what puts the copy back. The peer must be stopped then too.
+func (n *Node) Backup() (restore func()) {
+	n.t.Helper()
+	n.Stop()
+	copied := n.home + ".backup"
+	n.copyHome(n.home, copied)
+	if err := n.Start(); err != nil {
+		n.t.Fatalf("start %s: %v", n.name, err)
+	}
+	return func() {
+		if err := os.RemoveAll(n.home); err != nil {
+			n.t.Fatalf("remove home: %v", err)
+		}
+		n.copyHome(copied, n.home)
+	}
+}
+
+// copyHome copies the files of a home, which lie side by side.
+func (n *Node) copyHome(from, to string) {
+	n.t.Helper()
+	files, err := os.ReadDir(from)
+	if err == nil {
+		err = os.Mkdir(to, 0o700)
+	}
+	for _, f := range files {
+		var content []byte
+		if err == nil && f.Type().IsRegular() {
+			if content, err = os.ReadFile(filepath.Join(from, f.Name())); err == nil {
+				err = os.WriteFile(filepath.Join(to, f.Name()), content, 0o600)
+			}
+		}
+	}
+	if err != nil {
+		n.t.Fatalf("copy home: %v", err)
+	}
+}
