@@ -46,6 +46,16 @@ func (w *world) submit(from, to relay.Address, liveOnly bool) {
 	w.out.submit(w.s, from, to, body, liveOnly)
 }
 
+// submitAll hands over several at once, as one read of a connection brings them.
+func (w *world) submitAll(from, to relay.Address, n int) {
+	var bodies []string
+	for range n {
+		bodies = append(bodies, fmt.Sprint(from.User, " ", len(w.sent)+len(bodies)))
+	}
+	w.sent = append(w.sent, bodies...)
+	w.out.submitAll(w.s, from, to, false, bodies...)
+}
+
 func (w *world) attach(to relay.Address) {
 	r := attach(w.t, w.s, to)
 	w.receivers[to] = r
@@ -82,10 +92,12 @@ type event struct {
 
 func (w *world) do(e event) {
 	switch e.kind {
-	case 0, 1, 2:
+	case 0:
 		for range e.n {
 			w.submit(e.from, e.to, false)
 		}
+	case 1, 2:
+		w.submitAll(e.from, e.to, e.n)
 	case 3:
 		w.submit(e.from, e.to, true)
 	case 4:
@@ -123,6 +135,9 @@ func (w *world) settle() {
 				idle = 0
 			}
 			w.take(to, -1)
+			for _, refusals := range r.refusals {
+				r.attachment.Told(refusals.Mark)
+			}
 		}
 	}
 	synctest.Wait()
@@ -161,8 +176,8 @@ func (w *world) check() {
 	if c := w.s.Counters(); c.InMemory != (relay.Usage{}) {
 		w.t.Errorf("left in memory: %+v", c.InMemory)
 	}
-	if len(w.box.rows) > 0 {
-		w.t.Errorf("%d left in the mailbox", len(w.box.rows))
+	if len(w.box.rows) > 0 || len(w.box.refused) > 0 {
+		w.t.Errorf("%d left in the mailbox, %d refusals untold", len(w.box.rows), len(w.box.refused))
 	}
 }
 
@@ -183,6 +198,10 @@ func TestRandomSchedules(t *testing.T) {
 				Untaken: relay.Usage{Messages: 8, Bytes: 1 << 20},
 				Window:  relay.Usage{Messages: 4, Bytes: 1 << 20},
 				Batch:   relay.Usage{Messages: 8, Bytes: 1 << 20},
+				Quota: relay.Quota{
+					Account: relay.Usage{Messages: 100, Bytes: 1 << 20},
+					Pair:    relay.Usage{Messages: 60, Bytes: 1 << 20},
+				},
 				Readers: 2,
 			})
 			for _, e := range events {
