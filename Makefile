@@ -17,7 +17,7 @@ INTEROP := docs/interop
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
 
 .PHONY: build
 build: ## bin/rendezvous and bin/byway, static and reproducible
@@ -42,6 +42,14 @@ race: setup ## the tests three times over, to shake out what happens rarely
 .PHONY: bubble
 bubble: ## many peers with faults, in virtual time
 	$(GO) test $(RACE) -shuffle=on -count=1 ./peer/delivery/... ./peer/peertest/...
+
+.PHONY: fault
+fault: ## the real programs under faults: killed, cut off from power, full disks, failing calls, bad links (root; 2 minutes)
+	BYWAY_FAULT=short $(GO) test -count=1 -v -parallel 4 -timeout 10m ./cmd/byway/fault | grep -vE '^=== '; exit $${PIPESTATUS[0]}
+
+.PHONY: fault-long
+fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, and a table of what was lost (root; an hour)
+	BYWAY_FAULT=long $(GO) test -count=1 -v -parallel 4 -timeout 4h ./cmd/byway/fault | grep -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, FUZZTIME=30s each
@@ -88,10 +96,11 @@ gen: ## the Go code of the wire messages
 	cd rendezvous && $(BUF) lint && $(BUF) generate
 
 .PHONY: check
-check: ## what CI runs: lint, a short fuzz of every parser, every test
+check: ## what CI runs: lint, a short fuzz of every parser, every test, the short faults
 	$(MAKE) lint
 	$(MAKE) fuzz FUZZTIME=2s
 	$(MAKE) test
+	$(MAKE) fault
 
 .PHONY: clean
 clean: ## remove what was built

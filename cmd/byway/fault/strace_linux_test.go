@@ -77,7 +77,9 @@ func (r *tracer) detach() {
 		return
 	}
 	_ = r.cmd.Process.Signal(os.Interrupt) // an error says that it has ended
-	_ = r.cmd.Wait()                       // by a signal
+	late := time.AfterFunc(5*time.Second, func() { _ = r.cmd.Process.Kill() })
+	defer late.Stop()
+	_ = r.cmd.Wait() // by a signal
 }
 
 // calls is how many of the traced calls there were so far.

@@ -37,6 +37,17 @@ type fabric struct {
 	doomed map[flow]bool // connections that are answered with a reset
 	flows  map[flow]bool // connections seen
 	dials  []dial
+	done   harm
+}
+
+// harm counts what a fabric has done to packets.
+type harm struct{ passed, lost, twice, overtook, resets int }
+
+// harm returns the counts so far.
+func (f *fabric) harm() harm {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.done
 }
 
 // port is one namespace's end.
@@ -196,21 +207,42 @@ func (f *fabric) pass(from *port, packet []byte) {
 	f.mu.Lock()
 	answer := f.watch(now, from.address, to.address, packet)
 	w := f.rules(from.address, to.address)
+	var times []time.Time
+	if answer == nil {
+		times = f.fate(now, w)
+	} else {
+		f.done.resets++
+	}
 	f.mu.Unlock()
 	if answer != nil {
 		from.put(now, answer)
-		return
 	}
+	for _, at := range times {
+		to.put(at, append([]byte(nil), packet...))
+	}
+}
+
+// fate returns when a packet arrives, as often as it does. f.mu is held.
+func (f *fabric) fate(now time.Time, w weather) (times []time.Time) {
 	if w.down || rand.Float64() < w.loss {
-		return
+		f.done.lost++
+		return nil
 	}
-	for range 1 + int(w.twice+rand.Float64()) {
+	copies := 1
+	if rand.Float64() < w.twice {
+		copies++
+		f.done.twice++
+	}
+	f.done.passed++
+	for range copies {
 		at := now.Add(w.delay)
 		if rand.Float64() < w.reorder {
 			at = now
+			f.done.overtook++
 		}
-		to.put(at, append([]byte(nil), packet...))
+		times = append(times, at)
 	}
+	return times
 }
 
 // watch takes note of TCP and returns the reset that answers a packet of a doomed connection.
