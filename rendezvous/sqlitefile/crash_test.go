@@ -347,3 +347,18 @@ func ExampleReport_String() {
 	fmt.Println(r)
 	// Output: the database, page 7; mailbox lost 1 pages with at least 3 rows and kept 900 rows
 }
+
+// TestTakenAway begins anew where somebody has taken the database away, and puts what was beside it aside.
+func TestTakenAway(t *testing.T) {
+	path, _ := killed(t)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f := openFile(t, path, testOptions())
+	if f.Report() != nil || contentOf(t, f.Reader()).total() != 1 {
+		t.Errorf("got %v, want a new file", f.Report())
+	}
+	if k := kept(t, path); len(k) != 3 {
+		t.Errorf("kept aside: %v", k)
+	}
+}

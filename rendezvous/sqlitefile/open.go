@@ -42,7 +42,7 @@ func (f *File) open(ctx context.Context) error {
 	if err := f.clearUp(); err != nil {
 		return Classify("open the database", err)
 	}
-	if err := makeFile(f.path); err != nil {
+	if err := f.makeFile(); err != nil {
 		return err
 	}
 	sums, err := f.prove(ctx)
@@ -75,13 +75,25 @@ func (f *File) open(ctx context.Context) error {
 	return f.writeOutline(ctx)
 }
 
-// makeFile sees to it that the file is there and can be read and written by its owner alone.
-func makeFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// makeFile sees to it that the file is there and can be read and written by its owner alone. What stood beside one that somebody has taken away is
+// put aside: it says nothing about a new one.
+func (f *File) makeFile() error {
+	if _, err := os.Lstat(f.path); missing(err) {
+		kept := f.keptName(&Report{Time: f.opts.now()})
+		for _, suffix := range damagedSet {
+			err := os.Rename(f.path+suffix, kept+suffix)
+			if err == nil {
+				f.log.Warn("a database is gone; what was beside it is kept aside", slog.String("kept_aside", kept+suffix))
+			} else if !missing(err) {
+				return fmt.Errorf("open the database: %w", err)
+			}
+		}
+	}
+	file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	if err := f.Close(); err != nil {
+	if err := file.Close(); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	return nil
