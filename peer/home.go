@@ -161,7 +161,9 @@ func (h *home) syncDir() error {
 
 // clear takes back a first sign-in that has failed, so that the home is empty again.
 func (h *home) clear() {
-	for _, name := range []string{homeFileName, keyFileName, historyFileName, historyFileName + "-wal", historyFileName + "-shm"} {
+	for _, name := range []string{
+		homeFileName, keyFileName, historyFileName, historyFileName + "-wal", historyFileName + "-shm", historyFileName + ".sums", historyFileName + ".mark",
+	} {
 		_ = os.Remove(h.path(name)) // what cannot be removed is found and refused by the next start
 	}
 }

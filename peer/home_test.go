@@ -208,7 +208,7 @@ func TestSaveIsAtomic(t *testing.T) {
 
 func TestClear(t *testing.T) {
 	h := openTestHome(t, filepath.Join(t.TempDir(), "home"))
-	for _, name := range []string{keyFileName, historyFileName, historyFileName + "-wal", historyFileName + "-shm", "of the person"} {
+	for _, name := range []string{keyFileName, historyFileName, historyFileName + "-wal", historyFileName + "-shm", historyFileName + ".sums", historyFileName + ".mark", "of the person"} {
 		if err := os.WriteFile(h.path(name), nil, 0o600); err != nil {
 			t.Fatalf("write: %v", err)
 		}

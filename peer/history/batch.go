@@ -60,17 +60,12 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	if err := s.rememberLocked(ctx); err != nil {
 		return err
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
+	w := &writer{s: s, mem: s.mem, ctx: ctx, orders: map[Ref]int64{}, dirty: map[*run]struct{}{}, renamed: map[*run]struct{}{}}
+	err := s.file.Update(ctx, func(tx *sql.Tx) error {
+		w.tx = tx
+		return w.batch(b)
+	})
 	if err != nil {
-		return classify("begin commit", err)
-	}
-	w := &writer{s: s, mem: s.mem, ctx: ctx, tx: tx, orders: map[Ref]int64{}, dirty: map[*run]struct{}{}, renamed: map[*run]struct{}{}}
-	if err := w.batch(b); err != nil {
-		s.forgetLocked()
-		_ = tx.Rollback() // the error that matters is the one before
-		return classify("commit history", err)
-	}
-	if err := tx.Commit(); err != nil {
 		s.forgetLocked()
 		return classify("commit history", err)
 	}

@@ -64,19 +64,23 @@ func (b *box) openJSON(label string, sealed []byte, v any) error {
 	return nil
 }
 
+// canary is the tag and the label of a value that only the right key opens.
+const canary = "canary"
+
 // checkKey proves at once that the file was made with our key: a home put together from two would otherwise fail message by message.
 func (s *Store) checkKey(ctx context.Context) error {
-	const label = "canary"
-	tag := s.tag(label)
+	tag := s.tag(canary)
 	var sealed []byte
-	err := s.write.QueryRowContext(ctx, "SELECT sealed FROM contacts WHERE tag = ?", []byte(label)).Scan(&sealed)
+	err := s.write.QueryRowContext(ctx, "SELECT sealed FROM contacts WHERE tag = ?", []byte(canary)).Scan(&sealed)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		_, err := s.write.ExecContext(ctx, "INSERT INTO contacts (tag, sealed) VALUES (?, ?)", []byte(label), s.box.seal(label, append(tag, rand.Text()...)))
-		return classify("mark history", err)
+		return classify("mark history", s.file.Update(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "INSERT INTO contacts (tag, sealed) VALUES (?, ?)", []byte(canary), s.box.seal(canary, append(tag, rand.Text()...)))
+			return err
+		}))
 	case err != nil:
 		return classify("read history", err)
 	}
-	_, err = s.box.open(label, sealed)
+	_, err = s.box.open(canary, sealed)
 	return err
 }

@@ -202,14 +202,7 @@ func (s *Store) MarkShown(ctx context.Context, ids []delivery.MessageID) error {
 }
 
 func (s *Store) markShown(ctx context.Context, mark func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return classify("mark shown", err)
-	}
-	if err := mark(tx); err != nil {
-		return classify("mark shown", errors.Join(err, tx.Rollback()))
-	}
-	return classify("mark shown", tx.Commit())
+	return classify("mark shown", s.file.Update(ctx, mark))
 }
 
 func (s *Store) runsIn(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]*run, error) {

@@ -73,11 +73,13 @@ func (s *Store) Session(ctx context.Context, id session.ID) (x Session, known bo
 
 // Sweep closes chains that have been idle for fifteen days and forgets closed sessions after a month.
 func (s *Store) Sweep(ctx context.Context, now time.Time) error {
-	_, err := s.write.ExecContext(ctx, "UPDATE sessions SET sealed = NULL WHERE used < ?", now.Add(-sessionMaxAge).UnixMilli())
-	if err == nil {
-		_, err = s.write.ExecContext(ctx, "DELETE FROM sessions WHERE used < ?", now.Add(-seenFor).UnixMilli())
-	}
-	return classify("sweep sessions", err)
+	return classify("sweep sessions", s.file.Update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE sessions SET sealed = NULL WHERE used < ?", now.Add(-sessionMaxAge).UnixMilli())
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM sessions WHERE used < ?", now.Add(-seenFor).UnixMilli())
+		}
+		return err
+	}))
 }
 
 func blockedLabel(d delivery.Device) string { return fmt.Sprintf("blocked %x", d[:]) }

@@ -15,16 +15,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/rendezvous/sqlitefile"
 )
 
 //go:embed schema/*.sql
@@ -40,10 +38,11 @@ var (
 
 // Store is an open history file. Its methods may be called from any goroutine; writes take turns.
 type Store struct {
-	write *sql.DB // one connection
-	read  *sql.DB
-	box   *box   // immutable after Open
-	index []byte // key of the tags; immutable after Open
+	file  *sqlitefile.File
+	write *sql.DB // file's; what changes something goes through file.Update
+	read  *sql.DB // file's
+	box   *box    // immutable after Open
+	index []byte  // key of the tags; immutable after Open
 
 	// recent holds where in the history the newest of our own messages stand, by id.
 	recent *lru.Cache[delivery.MessageID, int64]
@@ -77,29 +76,27 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 		return nil, fmt.Errorf("make cache of messages: %w", err)
 	}
 	s := &Store{box: box, index: index, recent: recent, statements: map[string]*sql.Stmt{}}
-	if s.write, err = connect(path, 1); err != nil {
-		return nil, err
+	s.file, err = sqlitefile.Open(ctx, path, sqlitefile.Options{
+		Readers: 3, Writing: []string{"temp_store(memory)"}, Reading: []string{"temp_store(memory)"}, Checkpoint: 1000,
+		Inspect: inspect, Prepare: migrate, Rescued: s.rescued, Pinned: []string{"goose_db_version"},
+	})
+	if err != nil {
+		return nil, classify("open history", err)
 	}
-	if s.read, err = connect(path, 3); err != nil {
-		return nil, errors.Join(err, s.write.Close())
-	}
-	if err := s.migrate(ctx); err != nil {
-		return nil, errors.Join(classify("prepare history", err), s.Close())
-	}
+	s.write, s.read = s.file.Writer(), s.file.Reader()
 	if err := s.checkKey(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// ensure makes the file, and refuses one that was cut to less than a database can be: SQLite would silently begin anew in it.
+// ensure refuses a file that was cut to less than a database can be: SQLite would silently begin anew in it.
 func ensure(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	info, err := f.Stat()
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err != nil {
 		return err
 	}
 	if size := info.Size(); size > 0 && size < minFile {
@@ -111,31 +108,24 @@ func ensure(path string) error {
 // minFile is the smallest page of SQLite, in bytes.
 const minFile = 512
 
-func connect(path string, conns int) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: "_txlock=immediate" +
-		"&_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=temp_store(memory)"}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return nil, fmt.Errorf("open history: %w", err)
-	}
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
-	return db, nil
-}
-
-func (s *Store) migrate(ctx context.Context) error {
-	files, err := fs.Sub(schema, "schema")
-	if err != nil {
-		return err
-	}
+// inspect refuses a file from before the first release.
+func inspect(ctx context.Context, db *sql.DB) error {
 	var old int
-	switch err := s.write.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'outbox'").Scan(&old); {
+	switch err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'outbox'").Scan(&old); {
 	case err != nil:
 		return err
 	case old > 0:
 		return ErrOldFormat
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, s.write, files)
+	return nil
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files)
 	if err != nil {
 		return err
 	}
@@ -156,7 +146,7 @@ func (s *Store) prepareLocked(ctx context.Context) {
 
 // Close closes the file. It may be called twice.
 func (s *Store) Close() error {
-	return errors.Join(s.read.Close(), s.write.Close())
+	return s.file.Close()
 }
 
 // tag is what stands for an account name in the file.
@@ -171,16 +161,12 @@ func classify(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // no room even for the file beside it that indexes the log
-			return fmt.Errorf("%s: %w: %w", doing, ErrDiskFull, err)
-		}
-		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
-			return fmt.Errorf("%s: %w: %w", doing, ErrDiskFull, err)
-		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-			return fmt.Errorf("%s: %w: %w", doing, ErrDamaged, err)
-		}
+	classified := sqlitefile.Classify(doing, err)
+	switch {
+	case errors.Is(classified, sqlitefile.ErrDiskFull):
+		return fmt.Errorf("%s: %w: %w", doing, ErrDiskFull, err)
+	case errors.Is(classified, sqlitefile.ErrDamaged):
+		return fmt.Errorf("%s: %w: %w", doing, ErrDamaged, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
