@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -43,6 +44,8 @@ func (p *place) row(number uint64) int64 {
 
 // addressCache holds rows that are committed. A row never changes but in its column next. The zero value is ready.
 type addressCache struct {
+	fewer int // bound in place of cachedAddresses; 0: none. Immutable
+
 	mu sync.Mutex // guards the following
 	by map[relay.Address]*place
 	of map[int64]*place
@@ -87,7 +90,7 @@ func (c *addressCache) remove(places []*place) {
 func (c *addressCache) surplus() []*place {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.by) <= cachedAddresses {
+	if len(c.by) <= cmp.Or(c.fewer, cachedAddresses) {
 		return nil
 	}
 	places := make([]*place, 0, forgottenAddresses)
