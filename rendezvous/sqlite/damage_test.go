@@ -122,3 +122,33 @@ func TestDamagedPages(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEveryLostPage loses each page in turn. What is shown after that was stored, the rest goes on, and no new address gets the mail of an old one.
+func TestEveryLostPage(t *testing.T) {
+	t.Parallel()
+	files, want := stored(t)
+	lost := 0
+	for page := range len(files[""]) / 4096 {
+		c := bytes.Clone(files[""])
+		copy(c[page*4096:], bytes.Repeat([]byte{0xff}, 4096))
+		db, gone := openDamaged(t, files, c, want)
+		if gone > 0 {
+			lost++
+		}
+		b := batch(1, 100)
+		stranger := relay.Address{User: "stranger", Device: identity.Fingerprint{9}}
+		b.Puts[0].Envelope.To = stranger
+		if err := db.Apply(t.Context(), b); err != nil {
+			t.Errorf("page %d: %v", page+1, err)
+		}
+		if mail, err := db.Page(t.Context(), stranger, 0, 100, 1<<20); err != nil || len(mail) != 1 {
+			t.Errorf("page %d: a stranger got %d envelopes, %v", page+1, len(mail), err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if lost < 50 {
+		t.Errorf("only %d pages held mail", lost)
+	}
+}

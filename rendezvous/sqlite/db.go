@@ -65,7 +65,7 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*DB, error) {
 	file, err := sqlitefile.Open(ctx, path, sqlitefile.Options{
 		Logger: log, Readers: readers, Checkpoint: checkpoint,
 		Writing: []string{"cache_size(-16384)"}, Reading: []string{"cache_size(-1024)"},
-		Inspect: inspect, Pinned: []string{"goose_db_version"},
+		Inspect: inspect, Pinned: []string{"goose_db_version"}, Rescued: putInOrder(log),
 		Prepare: func(ctx context.Context, db *sql.DB) error { return migrate(ctx, db, log) },
 	})
 	if err != nil {

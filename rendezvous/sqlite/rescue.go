@@ -1,0 +1,75 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+
+	"github.com/byway-chat/byway/rendezvous/sqlitefile"
+)
+
+// putInOrder goes over what a rescue has carried into the fresh file. The devices of a lost account go with it: whoever takes the name next must not get
+// them. Envelopes from or for an address that is lost cannot be delivered; their senders, who have no receipts for them, send them
+// again. An address's number is never given to another, or it would get what waits for the first.
+func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Report) error {
+	return func(ctx context.Context, db *sql.DB, r *sqlitefile.Report) error {
+		for _, row := range r.Rows {
+			if row.Table == "accounts" && row.Columns["name"] != nil {
+				log.Error("an account is lost; it can be registered again", slog.Any("account", row.Columns["name"]))
+			}
+		}
+		var addresses int
+		err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'addresses'").Scan(&addresses)
+		if err == nil && addresses == 0 { // of a version that had none; the schema is brought up to date later
+			_, err = db.ExecContext(ctx, orphans)
+			return classify("put the rescued database in order", err)
+		}
+		var last int64
+		if err == nil {
+			last, err = lastNumber(ctx, db)
+		}
+		if err == nil {
+			err = reserve(ctx, db, last)
+		}
+		if err != nil {
+			return classify("put the rescued database in order", err)
+		}
+		for _, step := range []struct{ message, statement string }{
+			{"devices of lost accounts are gone", orphans},
+			{
+				"envelopes of lost addresses are gone; their senders send them again",
+				"DELETE FROM mailbox WHERE (id >> 36) NOT IN (SELECT id FROM addresses) OR sender NOT IN (SELECT id FROM addresses)",
+			},
+			{"", "DELETE FROM refusals WHERE address NOT IN (SELECT id FROM addresses)"},
+		} {
+			result, err := db.ExecContext(ctx, step.statement)
+			if err != nil {
+				return classify("put the rescued database in order", err)
+			}
+			if n, err := result.RowsAffected(); err == nil && n > 0 && step.message != "" {
+				log.Error(step.message, slog.Int64("count", n))
+			}
+		}
+		return nil
+	}
+}
+
+// orphans takes away the devices of lost accounts.
+const orphans = "DELETE FROM devices WHERE account NOT IN (SELECT name FROM accounts)"
+
+// lastNumber returns the highest number of an address that anything knows of.
+func lastNumber(ctx context.Context, db *sql.DB) (n int64, err error) {
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(n), 0) FROM (
+		SELECT max(id) AS n FROM addresses UNION ALL SELECT max(id) >> 36 FROM mailbox UNION ALL SELECT max(sender) FROM mailbox
+		UNION ALL SELECT max(address) FROM refusals UNION ALL SELECT max(seq) FROM sqlite_sequence WHERE name = 'addresses')`).Scan(&n)
+	return n, err
+}
+
+// reserve makes the numbers up to n given.
+func reserve(ctx context.Context, db *sql.DB, n int64) error {
+	if _, err := db.ExecContext(ctx, "DELETE FROM sqlite_sequence WHERE name = 'addresses'"); err != nil {
+		return err
+	}
+	_, err := db.ExecContext(ctx, "INSERT INTO sqlite_sequence (name, seq) VALUES ('addresses', ?)", n)
+	return err
+}
