@@ -19,13 +19,16 @@
 //	  or Resume (enrolled PeerID)→           ← SignedIn | Failure
 //	then, in any order:
 //	Publish Lookup List Watch    →           ← Done | Found | Listed | Failure
-//	Submit                       →           ← Outcome, when it is taken, stored or refused
+//	Submit                       →           ← Outcome, for one or many, when they are taken, stored or refused
 //	                                         ← Deliver      Taken →
+//	                                         ← Refusals     Taken →
 //	                                         ← Presence, Goodbye
 //	Ping                         ⇄           Pong, every 5 s from the client
 //
 // Before SignedIn only the session family is answered, and a stream that has not signed in within [SignInTimeout] is closed.
-// Requests carry a number chosen by the client; answers carry it back and may overtake each other. A frame whose body is
+// Requests carry a number chosen by the client; answers carry it back and may overtake each other. An Outcome names the numbers of the
+// Submits that it is about, and Taken the deliveries, in runs ([Run]); both may wait up to 25 ms for company, an Outcome only where
+// it is TAKEN. A frame whose body is
 // unknown is answered with Failure "unknown-message" and is never fatal; unknown fields are ignored. A frame that does not
 // parse ends the stream.
 //

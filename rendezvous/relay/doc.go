@@ -1,5 +1,5 @@
-// Package relay carries sealed envelopes from one device to another, or keeps them until that device returns. Use [New] and
-// [Service.Submit] for those who send, [Service.Attach] for those who are connected.
+// Package relay carries sealed envelopes from one device to another, or keeps them until that device returns. Use [New], then
+// [Service.Sender] for those who send and [Service.Attach] for those who are connected; a [Link] is how either is reached.
 //
 // # What is promised
 //
@@ -16,5 +16,7 @@
 // waits in the mailbox of an attached device, newer envelopes queue up behind it there, and a window of them is delivered in order.
 //
 // One goroutine commits: it takes all puts and deletions that have gathered while the last commit ran and makes one transaction of them. A commit that
-// fails refuses every envelope in it.
+// fails refuses every envelope in it. What is live waits for no disk.
+//
+// What a full mailbox has refused is counted in the same transactions, and told to the device when it attaches, until it has told its person.
 package relay

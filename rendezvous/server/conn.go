@@ -20,7 +20,7 @@ import (
 	"github.com/byway-chat/byway/rendezvous/sqlite"
 )
 
-// The queue of frames to one peer. The relay keeps at most 1,536 deliveries untaken and a peer at most 4,096 submissions unanswered, so only a
+// The queue of frames to one peer. The relay keeps at most 4,608 deliveries untaken, and outcomes travel many in a frame, so only a
 // peer that does not read fills it.
 const (
 	maxQueuedFrames = 8192
