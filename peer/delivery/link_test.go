@@ -22,10 +22,10 @@ func TestRestores(t *testing.T) {
 		}
 		steps("before")
 		for range rapid.IntRange(1, 2).Draw(t, "restores") {
-			n.settle(alice, false)
+			n.settle(alice, afterCommit)
 			old := alice.disk.backup()
 			steps("lost")
-			alice.disk = old
+			alice.disk, alice.lazy = old, nil
 			n.boot(alice)
 			for id, m := range n.accepted {
 				fromAlice, toAlice := id[0] == alice1[0], m.To == "alice"

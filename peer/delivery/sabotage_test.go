@@ -34,18 +34,18 @@ func judge(forget func(Op) bool) (complaint string) {
 		k := n.flying[i]
 		n.flying = append(n.flying[:i:i], n.flying[i+1:]...)
 		n.carry(k, false)
-		n.settle(n.parties[k.send.Device], false)
+		n.settle(n.parties[k.send.Device], lives)
 	}
 	for range 3 {
 		n.accept(alice, "bob", Auto, 0)
 	}
 	n.accept(alice, "bob", Auto, 20*time.Second)
 	n.accept(alice, "bob", Auto, 0)
-	n.settle(alice, false)
+	n.settle(alice, lives)
 	again := append([]packet(nil), n.flying...)
 	carry(1) // 2 is held until 1 comes
 	carry(0)
-	n.settle(bob, true) // and bob's process dies with 1 and 2 on its disk
+	n.settle(bob, afterCommit) // and bob's process dies with 1 and 2 on its disk
 	n.flying = append(n.flying, again...)
 	n.setLink(alice, bob, WayLAN)
 	n.tick(30 * time.Second) // 4 is given up

@@ -36,6 +36,7 @@ type party struct {
 	device Device
 	engine *Engine
 	disk   *disk
+	lazy   []Op // not on the disk yet
 }
 
 // packet is a payload on its way, or a copy in the mailbox.
@@ -106,15 +107,33 @@ func (n *net) join() {
 	n.joined = true
 	for _, p := range n.parties {
 		n.tellDevices(p)
-		n.settle(p, false)
+		n.settle(p, lives)
 	}
 }
 
-// settle does what an owner does after each batch. With crash the process dies after the commit and before anything else.
-func (n *net) settle(p *party, crash bool) {
+// crashes say where in settle a process dies.
+type crashes int
+
+const (
+	lives        crashes = iota
+	beforeCommit         // nothing of the batch reached the disk
+	afterCommit          // nothing of it was sent or told
+)
+
+// settle does what an owner does after each batch. What only says that others have acknowledged may stay off the disk for a while, as the
+// core has it: those ops go with the next commit, or are lost with the process.
+func (n *net) settle(p *party, crash crashes) {
 	effects := p.engine.Take(n.now)
-	p.disk.apply(effects.Ops)
-	if crash {
+	p.lazy = append(p.lazy, effects.Ops...)
+	if crash == beforeCommit {
+		n.forget(p)
+		return
+	}
+	if crash == afterCommit || !relaxed(effects.Ops) || len(p.lazy) > 8 {
+		p.disk.apply(p.lazy)
+		p.lazy = nil
+	}
+	if crash == afterCommit {
 		n.boot(p)
 		return
 	}
@@ -130,6 +149,28 @@ func (n *net) settle(p *party, crash bool) {
 			delete(n.failed, progress.ID)
 		}
 	}
+}
+
+// relaxed reports whether ops may wait for the next commit.
+func relaxed(ops []Op) bool {
+	return !slices.ContainsFunc(ops, func(op Op) bool {
+		switch op.(type) {
+		case OpCopy, OpProgress, OpSettle, OpRead:
+			return false
+		}
+		return true
+	})
+}
+
+// forget ends a process with what it had not committed. Nobody was told that such messages were accepted.
+func (n *net) forget(p *party) {
+	for _, op := range p.lazy {
+		if enqueued, ok := op.(OpEnqueue); ok {
+			delete(n.accepted, enqueued.Message.ID)
+		}
+	}
+	p.lazy = nil
+	n.boot(p)
 }
 
 func (n *net) accept(p *party, to Account, policy Policy, life time.Duration) {
@@ -167,11 +208,30 @@ func (n *net) carry(k packet, keep bool) {
 	if k.send.LiveOnly {
 		return
 	}
+	if n.stored(k.send.Device) >= mailboxQuota {
+		if k.send.N > 0 {
+			from.engine.Refused(n.now, k.send.To, k.send.Device, k.send.N, "mailbox-full", 10*time.Second)
+			n.settle(from, lives)
+		}
+		return
+	}
 	n.mailbox = append(n.mailbox, k)
 	if k.send.N > 0 {
 		from.engine.Stored(n.now, k.send.To, k.send.Device, k.send.N)
-		n.settle(from, false)
+		n.settle(from, lives)
 	}
+}
+
+// mailboxQuota is small, so that short schedules reach it.
+const mailboxQuota = 6
+
+func (n *net) stored(d Device) (count int) {
+	for _, k := range n.mailbox {
+		if k.send.Device == d {
+			count++
+		}
+	}
+	return count
 }
 
 func (n *net) arrive(to *party, k packet, way Way) {
@@ -219,13 +279,18 @@ func (n *net) tick(d time.Duration) {
 	n.now = n.now.Add(d)
 	for _, p := range n.parties {
 		p.engine.Tick(n.now)
-		n.settle(p, false)
+		n.settle(p, lives)
+		p.disk.apply(p.lazy) // it does not wait so long
+		p.lazy = nil
 	}
 }
 
 func (n *net) pick(t *rapid.T, label string) *party {
 	return n.parties[rapid.SampledFrom(slices.DeleteFunc(slices.Clone(cast), func(d Device) bool { return d == bob3 && !n.joined })).Draw(t, label)]
 }
+
+// fates of a process: it dies one time in ten, at either place.
+var fates = append(slices.Repeat([]crashes{lives}, 18), beforeCommit, afterCommit)
 
 // step does one random thing.
 func (n *net) step(t *rapid.T) {
@@ -268,7 +333,7 @@ func (n *net) step(t *rapid.T) {
 			n.join()
 		}
 	}
-	n.settle(p, rapid.IntRange(0, 19).Draw(t, "crash") == 0)
+	n.settle(p, rapid.SampledFrom(fates).Draw(t, "fate"))
 }
 
 // drainMailbox gives a connected party what is stored for it; the rendezvous forgets it only after the party has committed.
@@ -285,7 +350,7 @@ func (n *net) drainMailbox(p *party, limit int) {
 		limit--
 		n.arrive(p, k, WayMailbox)
 	}
-	n.settle(p, false)
+	n.settle(p, lives)
 	n.mailbox = rest
 }
 
@@ -293,15 +358,15 @@ func (n *net) drainMailbox(p *party, limit int) {
 func (n *net) heal() {
 	for _, p := range n.parties {
 		n.setRelay(p, true)
-		n.settle(p, false)
+		n.settle(p, lives)
 	}
 	for range 400 {
 		for len(n.flying) > 0 {
 			k := n.flying[0]
 			n.flying = n.flying[1:]
 			n.carry(k, false)
-			n.settle(n.parties[k.send.Device], false)
-			n.settle(n.parties[k.from], false)
+			n.settle(n.parties[k.send.Device], lives)
+			n.settle(n.parties[k.from], lives)
 		}
 		for _, p := range n.parties {
 			n.drainMailbox(p, 1000)

@@ -16,7 +16,7 @@ func (s *Store) Has(ctx context.Context, d delivery.Device, id delivery.MessageI
 	defer s.mu.Unlock()
 	if s.ids == nil || s.idsOf != d {
 		ids := map[delivery.MessageID]struct{}{}
-		rows, err := s.write.QueryContext(ctx, columns+"WHERE device = ? AND ord > 0 ORDER BY last DESC", d[:])
+		rows, err := s.write.QueryContext(ctx, columns+"WHERE device = ? AND ord > 0 ORDER BY ord DESC", d[:])
 		if err != nil {
 			return false, classify("look an id up", err)
 		}
