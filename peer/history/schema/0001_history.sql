@@ -36,6 +36,7 @@ CREATE TABLE runs (
 	sealed  BLOB NOT NULL
 );
 CREATE INDEX runs_by_tag ON runs (tag, ord);
+CREATE INDEX runs_by_device ON runs (device, last);  -- also tells which numbers a run held whose own page is lost
 CREATE INDEX runs_unshown ON runs (ord) WHERE unshown <> 0;
 CREATE INDEX runs_open ON runs (ord) WHERE open > 0;
 
