@@ -33,6 +33,12 @@ func (p *program) statusCommand() *cobra.Command {
 
 func showStatus(w io.Writer, s admin.Status) error {
 	t := newTable(w, "health", s.Health)
+	if s.Damage != "" {
+		t.row("damage", s.Damage)
+	}
+	for _, path := range s.Damaged {
+		t.row("kept aside", path)
+	}
 	t.row("version", s.Version)
 	t.row("up", (time.Duration(s.UptimeMS)*time.Millisecond).Round(time.Second).String()+", since "+clock(&s.Started))
 	t.row("registration", s.Registration)

@@ -67,6 +67,8 @@ type Status struct {
 	Expired      uint64            `json:"expired" doc:"Envelopes whose lifetime ended in the mailbox."`
 	Refused      map[string]uint64 `json:"refused" doc:"Refused envelopes by code."`
 	Health       string            `json:"health" doc:"ok, or what is wrong."`
+	Damaged      []string          `json:"damaged,omitempty" doc:"Damaged databases that were kept aside; each stays until somebody removes it."`
+	Damage       string            `json:"damage,omitempty" doc:"What this start has found to be damaged, and what was lost by it."`
 }
 
 // Envelope is one sealed envelope as it passed. Nobody here can open it.

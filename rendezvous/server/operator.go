@@ -94,6 +94,9 @@ func (s *Server) Status(ctx context.Context) admin.Status {
 		status.Health = "the database does not answer: " + err.Error()
 	}
 	status.Users = users
+	if status.Damage, status.Damaged, err = s.db.Damage(); err != nil {
+		status.Health = err.Error()
+	}
 	return status
 }
 
