@@ -32,6 +32,7 @@ const (
 	CodeHomeInUse             Code = "home-in-use"
 	CodeKeyFile               Code = "key-file" // unreadable, damaged, or open to others
 	CodeDiskFull              Code = "disk-full"
+	CodeHistoryDamaged        Code = "history-damaged" // and rescued: an event, never a failure
 	CodePasswordTooWeak       Code = "password-too-weak"
 	CodeTimeout               Code = "timeout"
 )

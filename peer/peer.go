@@ -230,6 +230,12 @@ func (p *Peer) tellReady(ctx context.Context) error {
 	p.hub.publish(Event{
 		Type: EventReady, User: status.User, Device: status.Device, PeerID: status.PeerID, Addrs: status.Addrs, Rendezvous: &status.Rendezvous,
 	})
+	if found, aside := p.store.Damage(); found != "" {
+		p.log.Error("the history file was damaged and has been rescued", slog.String("found", found), slog.String("kept_aside", aside))
+		p.hub.publish(Event{
+			Type: EventError, Code: string(CodeHistoryDamaged), Message: "the history file was damaged: " + found, Hint: "the damaged file is kept as " + aside + "; look at the disk",
+		})
+	}
 	return nil
 }
 

@@ -197,10 +197,15 @@ func (n *Node) LoseSessions() {
 		n.t.Fatal(err)
 	}
 	_, err = db.Exec("DELETE FROM sessions")
-	if err := errors.Join(err, db.Close()); err != nil {
+	// The sums are not of what was written past them: without them the file is looked over by SQLite, and gets new ones.
+	err = errors.Join(err, db.Close(), os.Remove(filepath.Join(n.home, "history.db.sums")))
+	if err != nil {
 		n.t.Fatal(err)
 	}
 }
+
+// Home is the directory of the node.
+func (n *Node) Home() string { return n.home }
 
 // LoseHistory removes the stopped node's history.
 func (n *Node) LoseHistory() {
