@@ -70,6 +70,7 @@ type cast struct {
 // voice is a person whose program is started again and again. Their screen is the ledger.
 type voice struct {
 	*stage.Person
+	lane   string // distinguishes several programs of one person
 	ledger *ledger
 
 	t testing.TB
@@ -222,7 +223,7 @@ func (v *voice) stop() int {
 
 // say types one message and returns it, whether or not anything still reads it.
 func (v *voice) say(to, padding string) *letter {
-	w := v.ledger.write(v.User, to, padding)
+	w := v.ledger.write(v.User, v.lane, to, padding)
 	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body, "way": v.way()})
 	if to := v.typewriter.Load(); err == nil && to != nil {
 		v.ledger.typed(w, to.screen)

@@ -103,36 +103,37 @@ func TestDrain(t *testing.T) {
 	c.verdict("new starts of the rendezvous", rounds)
 }
 
-// TestQuota fills a mailbox: its sender is told, others are not affected, and when the user is back everything that was accepted comes.
+// TestQuota fills a mailbox: its sender is told, others are not affected, and when the user is back everything that was accepted comes. What one
+// sender may keep in one mailbox is 32 MiB.
 func TestQuota(t *testing.T) {
 	t.Parallel()
-	const limit = 50
-	c := newCast(t, setting{serve: []string{"--mailbox-messages", "50"}})
+	const letters = 560
+	c := newCast(t, setting{})
 	c.everybody()
 	c.away("bob")
 	alice, carol := c.person("alice"), c.person("carol")
-	for range 2 * limit {
-		alice.say("bob", "")
+	long := strings.Repeat("x", 60<<10)
+	for range letters {
+		alice.say("bob", long)
 	}
-	reasons := func() map[string]bool {
-		told := map[string]bool{}
-		for line := range strings.Lines(alice.stream.Stdout()) {
-			if strings.Contains(line, "mailbox-full") {
-				told["mailbox-full"] = true
-			}
-		}
-		return told
-	}
-	stage.Eventually(t, "alice is told that the mailbox is full", func() bool { return reasons()["mailbox-full"] })
+	stage.Eventually(t, "alice is told that the mailbox is full", func() bool {
+		return strings.Contains(alice.stream.Stdout(), `"reason":"mailbox-full"`)
+	})
+	c.ledger.mu.Lock()
+	t.Logf("%d of %d are stored", c.ledger.storedLocked(), letters)
+	c.ledger.mu.Unlock()
 	for range 20 {
 		alice.say("carol", "")
 		carol.say("alice", "")
+		carol.say("bob", "")
 	}
 	if !c.ledger.await(patience, func() bool { return c.ledger.sum.shown >= 40 }) {
 		t.Error("others are held up by a full mailbox")
 	}
 	c.person("bob").start()
-	c.verdict("full mailbox", 1)
+	if sum := c.verdict("full mailbox", 1); sum.accepted != letters+60 {
+		t.Errorf("%d were accepted, want %d", sum.accepted, letters+60)
+	}
 }
 
 // TestFullDisk fills the disk of the rendezvous, and of a sender, while everybody writes. What cannot be kept is refused with that reason,
