@@ -12,7 +12,6 @@ import (
 	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
-	"github.com/byway-chat/byway/rendezvous"
 )
 
 // How old an Init may be, and how far in the future by the sender's clock (docs/protocol.md, "Sessions").
@@ -51,11 +50,9 @@ var errUnknownSender = errors.New("the sender's device is not known")
 
 // receive opens an envelope. Whatever is wrong with one ends there, without an answer: the sender must learn nothing from our errors.
 func (c *core) receive(in inbound) {
-	if queue, asking := c.strangers[in.name]; asking {
-		if len(queue) < maxStranger {
-			c.strangers[in.name] = append(queue, in)
-		}
-		return // one too many is not taken: it comes again
+	if _, asking := c.lobby.names[in.name]; asking {
+		c.lobby.add(in)
+		return
 	}
 	header, err := session.Peek(in.envelope)
 	if err != nil {
@@ -246,33 +243,6 @@ func (c *core) block(in inbound) {
 
 // maxBlockedNow is how many envelopes of an unaccepted device this process keeps; the history has a bound of its own.
 const maxBlockedNow = 500
-
-// Of how many names, and how much of each, waits while the directory is asked who that is.
-const (
-	maxStrangers = 64
-	maxStranger  = 128
-)
-
-// introduce asks the directory who a sender is, and then tries once more, in order, what has come from that name meanwhile.
-func (c *core) introduce(in inbound) {
-	name, err := rendezvous.ParseUsername(string(in.name))
-	if in.asked || err != nil || string(name) != string(in.name) {
-		c.discard(in, "sender is not in the directory")
-		return
-	}
-	if c.conn == nil || len(c.strangers) >= maxStrangers {
-		return // not taken: it comes again when there is somebody to ask
-	}
-	c.strangers[in.name] = []inbound{in}
-	c.ask(string(name), func() {
-		waiting := c.strangers[in.name]
-		delete(c.strangers, in.name)
-		for _, w := range waiting {
-			w.asked = true
-			c.receive(w)
-		}
-	})
-}
 
 // askReset tells a device that we cannot open its session, so that it begins a new one and sends again. It is not asked twice in ten seconds.
 func (c *core) askReset(in inbound, id session.ID) {
