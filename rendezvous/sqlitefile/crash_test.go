@@ -362,3 +362,26 @@ func TestTakenAway(t *testing.T) {
 		t.Errorf("kept aside: %v", k)
 	}
 }
+
+// TestCopiedByAnotherProgram opens a killed store by SQLite alone, which copies the log back and removes it: nothing is lost by that, and it is said.
+func TestCopiedByAnotherProgram(t *testing.T) {
+	path, want := killed(t)
+	other := connect(path, 1, busy)
+	if !equalRows(contentOf(t, other), want) {
+		t.Fatal("it reads something else")
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if size, err := sizeOf(path + logSuffix); err != nil || size > 0 {
+		t.Fatalf("the log is still there: %v", err)
+	}
+	f := openFile(t, path, testOptions())
+	if r := f.Report(); r == nil || !r.Lossless() || !equalRows(contentOf(t, f.Reader()), want) {
+		t.Errorf("%v, or the content has changed", r)
+	}
+	closeFile(t, f)
+	if f := openFile(t, path, testOptions()); f.Report() != nil {
+		t.Errorf("the second opening found %v", f.Report())
+	}
+}

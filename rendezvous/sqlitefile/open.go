@@ -131,6 +131,11 @@ func (f *File) prove(ctx context.Context) (*sums, error) {
 			report.add(malformed)
 		}
 	}
+	if foreign, err := f.copiedByOthers(ctx, im, s, m); err != nil {
+		return nil, errors.Join(err, im.close(), s.close())
+	} else if foreign {
+		report.Damage, report.More = []Damage{{File: sumsSuffix, Detail: "another program has copied the log back", Mended: true}}, 0
+	}
 	if report.only(sumsSuffix, markSuffix) {
 		if len(report.Damage) > 0 {
 			return nil, errors.Join(im.close(), s.close(), f.inspect(ctx), f.replaceSums(report))
@@ -145,6 +150,20 @@ func (f *File) prove(ctx context.Context) (*sums, error) {
 		return nil, err
 	}
 	return f.loadFresh()
+}
+
+// copiedByOthers reports that another program has opened the database after a crash: as the last to close it, it has copied the log back and removed it,
+// and knows nothing of sums. Damage does not remove a log and leave everything sound.
+func (f *File) copiedByOthers(ctx context.Context, im *image, s *sums, m mark) (bool, error) {
+	done := s.header.copied
+	if len(im.lost) == 0 || m.generation != s.header.generation || m.frames == 0 || m.salt == done.salt && int(m.frames) <= done.frames {
+		return false, nil
+	}
+	if size, err := sizeOf(f.path + logSuffix); err != nil || size > 0 {
+		return false, err
+	}
+	bad, err := unsound(ctx, f.path)
+	return err == nil && !bad, err
 }
 
 // loadFresh loads the sums that a rescue has just made.
