@@ -35,29 +35,41 @@ func Serve(t testing.TB, netns string, args ...string) *Operator {
 	return o
 }
 
-// Again starts it once more, after it has ended, with the same arguments; under is a program to run it. It returns when it is ready, on the
-// same addresses where the arguments name them.
-func (o *Operator) Again(under ...string) {
+// Again starts it once more, after it has ended, with the same arguments. It returns when it is ready, on the same addresses where the arguments
+// name them.
+func (o *Operator) Again() {
+	o.t.Helper()
+	if err := o.TryAgain(); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// TryAgain is Again where it may end instead of being ready; the error is what it said.
+func (o *Operator) TryAgain() error {
 	o.t.Helper()
 	_ = os.Remove(o.ready) // the first time there is none
-	o.Process = Start(o.t, Launch{Name: "rendezvous", Netns: o.Netns, Under: under, Args: o.args})
+	o.Process = Start(o.t, Launch{Name: "rendezvous", Netns: o.Netns, Args: o.args})
 	var told struct {
 		Addrs []string `json:"addrs"`
 	}
-	t, ready := o.t, o.ready
-	Eventually(t, "the rendezvous is ready", func() bool {
+	var ended error
+	Eventually(o.t, "the rendezvous is ready", func() bool {
 		select {
 		case <-o.Ended:
-			t.Fatalf("the rendezvous has ended: %s", o.Stderr())
+			ended = fmt.Errorf("the rendezvous has ended: %s", o.Stderr())
+			return true
 		default:
 		}
-		content, err := os.ReadFile(ready)
+		content, err := os.ReadFile(o.ready)
 		return err == nil && json.Unmarshal(content, &told) == nil
 	})
-	o.Addrs = told.Addrs
-	if len(o.Addrs) == 0 {
-		t.Fatal("the rendezvous has no address")
+	if ended != nil {
+		return ended
 	}
+	if o.Addrs = told.Addrs; len(o.Addrs) == 0 {
+		return fmt.Errorf("the rendezvous has no address")
+	}
+	return nil
 }
 
 // ListedUser is one line of `rendezvous users --json`.
