@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
@@ -168,6 +170,9 @@ func (d *data) hostKey() (crypto.PrivKey, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, damagedHostKey(path, err)
+	}
+	if raw, err := key.Raw(); err != nil || !bytes.Equal(ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize]), raw) {
+		return nil, damagedHostKey(path, err) // the public half does not belong to the private one: some bit was flipped
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		return nil, &SetupError{Problem: "the host key can be read by others", Hint: "chmod 600 " + path}
