@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,6 +41,18 @@ type homeFile struct {
 	History bool `json:"history,omitempty"`
 	// NoReadReceipts keeps from contacts what was read.
 	NoReadReceipts bool `json:"no_read_receipts,omitempty"`
+	// Sum is the CRC-32C of the file without it, in hex; empty in a file that somebody has written by hand.
+	Sum string `json:"sum,omitempty"`
+}
+
+// sum returns what Sum must be.
+func (f homeFile) sum() string {
+	f.Sum = ""
+	b, err := json.Marshal(f)
+	if err != nil {
+		panic("peer: " + err.Error()) // strings and booleans always encode
+	}
+	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // Inspect tells what a home holds without locking or opening it. A home that does not exist is no error.
@@ -67,12 +80,13 @@ func readHomeFile(dir string) (homeFile, error) {
 		return homeFile{}, fmt.Errorf("read home: %w", err)
 	}
 	var f homeFile
-	if err := json.Unmarshal(b, &f); err != nil || f.V != 1 {
+	if err := json.Unmarshal(b, &f); err != nil || f.V != 1 || f.Sum != "" && f.Sum != f.sum() {
 		return homeFile{}, &Error{
 			Code: CodeKeyFile, Message: fmt.Sprintf("%s is damaged or from a newer version", filepath.Join(dir, homeFileName)),
 			Hint: "restore it from a backup, or use another --home", Err: err,
 		}
 	}
+	f.Sum = "" // what is written next has its own
 	return f, nil
 }
 
@@ -132,6 +146,7 @@ func (h *home) file() (homeFile, error) {
 // save replaces the home file in one step, so that a crash leaves the old or the new one.
 func (h *home) save(f homeFile) error {
 	f.V = 1
+	f.Sum = f.sum()
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode home: %w", err)

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -287,5 +288,38 @@ func TestInspect(t *testing.T) {
 	}
 	if info, err := Inspect(filepath.Join(t.TempDir(), "nowhere")); err != nil || info != (HomeInfo{}) {
 		t.Errorf("got %+v and %v of a home that does not exist, want nothing", info, err)
+	}
+}
+
+// TestFlippedHomeFile flips every bit of the home file: it reads as it was, or is refused with a cure.
+func TestFlippedHomeFile(t *testing.T) {
+	h := openTestHome(t, filepath.Join(t.TempDir(), "home"))
+	if err := h.save(homeFile{User: "alice", Device: "device", PeerID: "12D3", Rendezvous: "/ip4/127.0.0.1/tcp/1", History: true}); err != nil {
+		t.Fatal(err)
+	}
+	want, err := h.file()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(h.path(homeFileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range len(whole) * 8 {
+		b := bytes.Clone(whole)
+		b[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(h.path(homeFileName), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := h.file()
+		if err != nil {
+			if hintOf(err) == "" {
+				t.Fatalf("bit %d: no cure in %v", bit, err)
+			}
+			continue
+		}
+		if got != want {
+			t.Fatalf("bit %d (%q): got %+v", bit, b[bit/8], got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,7 @@ func cutOff(t *testing.T, home string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b = regexp.MustCompile(`,\s*"sum": "[0-9a-f]*"`).ReplaceAll(b, nil) // as one that was written by hand
 	text := strings.Replace(strings.Replace(string(b), `"v": 1`, `"v": 1, "pending": true`, 1), `"history": true`, `"history": false`, 1)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
