@@ -252,9 +252,6 @@ func (c *cast) chatter(count int) (wait func()) {
 	return all.Wait
 }
 
-// pid is the process of a program that a command may stand before.
-func pid(p *stage.Process) int { return p.Cmd.Process.Pid }
-
 // leave kills everything, for what comes next with the same homes.
 func (c *cast) leave() {
 	for _, v := range c.people {

@@ -25,7 +25,7 @@ func TestFailedSync(t *testing.T) {
 	settled(t, disks)
 	c.everybody()
 	for round := range rounds {
-		who := victims(round % (len(disks)))
+		who := victims(round % len(disks))
 		if who[0] == "rendezvous" {
 			c.person("carol").kill() // else nothing needs its disk
 		}

@@ -26,7 +26,8 @@ func TestKill(t *testing.T) {
 			c.everybody()
 			for range kills {
 				wait := c.chatter(messages)
-				c.killOne(moment(c.ledger))
+				moment(c.ledger)
+				c.killOne()
 				wait()
 				c.breathe()
 			}
@@ -35,8 +36,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// moment returns 0 to 50 ms after a program has told a state, which a random one of accepted, stored and delivered is.
-func moment(l *ledger) (told string) {
+// moment returns 0 to 50 ms after a program has told a state: a random one of accepted, stored and delivered.
+func moment(l *ledger) {
+	told := ""
 	want := []string{"accepted", "stored", "delivered"}[rand.IntN(3)]
 	states := make(chan string, 64)
 	defer l.watch(states)()
@@ -50,11 +52,10 @@ func moment(l *ledger) (told string) {
 		break
 	}
 	<-time.After(rand.N(50 * time.Millisecond))
-	return told
 }
 
 // killOne kills a random program and starts it again.
-func (c *cast) killOne(_ string) {
+func (c *cast) killOne() {
 	c.t.Helper()
 	if i := rand.IntN(len(c.people) + 1); i < len(c.people) {
 		c.people[i].kill()

@@ -360,6 +360,3 @@ func (l *ledger) check(t testing.TB) tally {
 func (s tally) String() string {
 	return fmt.Sprintf("lost %d, twice %d, printed again %d, out of order %d, phantom %d, missing %d", s.lost, s.twice, s.again, s.inverted, s.phantom, s.gaps)
 }
-
-// damage is how many faults the tally holds.
-func (s tally) damage() int { return s.lost + s.twice + s.inverted + s.phantom + s.gaps }
