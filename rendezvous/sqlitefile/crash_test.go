@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -383,5 +384,41 @@ func TestCopiedByAnotherProgram(t *testing.T) {
 	closeFile(t, f)
 	if f := openFile(t, path, testOptions()); f.Report() != nil {
 		t.Errorf("the second opening found %v", f.Report())
+	}
+}
+
+// TestCopiedBackWhileOthersWrite lets the log be copied back in the background, again and again, while some write and some read.
+func TestCopiedBackWhileOthersWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	opts := testOptions()
+	opts.Checkpoint = 20
+	f := openFile(t, path, opts)
+	first := f.sums.header.generation
+	var wg sync.WaitGroup
+	for w := range 3 {
+		wg.Go(func() {
+			fill(t, f, rand.New(rand.NewPCG(uint64(w), 1)), w*1000, 200)
+		})
+	}
+	wg.Go(func() {
+		for range 20 {
+			contentOf(t, f.Reader())
+		}
+	})
+	wg.Wait()
+	want := contentOf(t, f.Reader())
+	f.stop()
+	f.running.Wait()
+	if times := f.sums.header.generation - first; times < 5 {
+		t.Errorf("the log was copied back %d times", times)
+	}
+	killed := snapshot(t, path)
+	closeFile(t, f)
+	for _, path := range []string{path, killed} {
+		f := openFile(t, path, testOptions())
+		if f.Report() != nil || !equalRows(contentOf(t, f.Reader()), want) {
+			t.Errorf("%v, or the content has changed", f.Report())
+		}
+		closeFile(t, f)
 	}
 }
