@@ -409,8 +409,8 @@ func TestCopiedBackWhileOthersWrite(t *testing.T) {
 	want := contentOf(t, f.Reader())
 	f.stop()
 	f.running.Wait()
-	if times := f.sums.header.generation - first; times < 5 {
-		t.Errorf("the log was copied back %d times", times)
+	if times := f.sums.header.generation - first; times < 1 { // not oftener, while somebody always reads
+		t.Error("the log was never copied back")
 	}
 	killed := snapshot(t, path)
 	closeFile(t, f)
