@@ -93,7 +93,11 @@ func (f *File) checkpoint(ctx context.Context, conn *sql.Conn) (whole bool, err 
 		return false, err
 	}
 	f.step("the log was read")
-	if whole, err = f.copyBack(ctx, conn); err != nil || !whole {
+	whole, err = f.copyBack(ctx, conn, "PASSIVE")
+	if err == nil && !whole && int(m.frames)/4 >= f.opts.Checkpoint {
+		whole, err = f.copyPatiently(ctx, conn)
+	}
+	if err != nil || !whole {
 		return false, err
 	}
 	f.step("the log was copied back")
@@ -138,10 +142,20 @@ func (f *File) catchUp() (mark, error) {
 	return m, nil
 }
 
-// copyBack runs SQLite's own checkpoint, which waits for nobody.
-func (f *File) copyBack(ctx context.Context, conn *sql.Conn) (whole bool, err error) {
+// copyPatiently waits for those who still read what is older, at most a tenth of a second: a log that somebody always reads would grow for ever.
+func (f *File) copyPatiently(ctx context.Context, conn *sql.Conn) (whole bool, err error) {
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 100"); err != nil {
+		return false, err
+	}
+	whole, err = f.copyBack(ctx, conn, "FULL")
+	_, err2 := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA busy_timeout = 5000")
+	return whole, errors.Join(err, err2)
+}
+
+// copyBack runs SQLite's own checkpoint. A PASSIVE one waits for nobody.
+func (f *File) copyBack(ctx context.Context, conn *sql.Conn, mode string) (whole bool, err error) {
 	var blocked, frames, done int
-	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&blocked, &frames, &done)
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&blocked, &frames, &done)
 	if err != nil {
 		return false, f.noted(Classify("copy the log back", err))
 	}
@@ -212,7 +226,7 @@ func (f *File) copyMost(ctx context.Context) error {
 	if _, err := f.catchUp(); err != nil {
 		return err
 	}
-	_, err = f.copyBack(ctx, conn)
+	_, err = f.copyBack(ctx, conn, "PASSIVE")
 	return err
 }
 

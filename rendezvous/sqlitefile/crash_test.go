@@ -409,8 +409,8 @@ func TestCopiedBackWhileOthersWrite(t *testing.T) {
 	want := contentOf(t, f.Reader())
 	f.stop()
 	f.running.Wait()
-	if times := f.sums.header.generation - first; times < 1 { // not oftener, while somebody always reads
-		t.Error("the log was never copied back")
+	if times := f.sums.header.generation - first; times < 3 {
+		t.Errorf("the log was copied back %d times", times)
 	}
 	killed := snapshot(t, path)
 	closeFile(t, f)
