@@ -281,10 +281,13 @@ func (l *ledger) settle(running []uint64, patience time.Duration) {
 
 // historyEntry is one line of `byway history --json`.
 type historyEntry struct {
+	Type  string `json:"type"` // message, or gap: something that will never come
 	From  string `json:"from"`
 	To    string `json:"to"`
 	Body  string `json:"body"`
 	State string `json:"state"`
+	First uint64 `json:"first"` // of a gap, as Last
+	Last  uint64 `json:"last"`
 }
 
 // maxHistory is how many messages a history prints at most.
@@ -302,6 +305,13 @@ func (l *ledger) audit(t testing.TB, of *stage.Person, with string) {
 		var h historyEntry
 		if err := json.Unmarshal([]byte(line), &h); err != nil {
 			t.Fatalf("%s: not JSON: %s", of.User, line)
+		}
+		if h.Type == "gap" {
+			if !l.gapsExpected {
+				l.sum.gaps++
+				l.rememberLocked("the history of %s misses something from %s", of.User, h.From)
+			}
+			continue
 		}
 		id, _, _ := strings.Cut(h.Body, " ")
 		w := l.letters[id]
