@@ -45,11 +45,11 @@ bubble: ## many peers with faults, in virtual time
 
 .PHONY: fault
 fault: ## the real programs under faults: killed, cut off from power, full disks, failing calls, bad links (root; 2 minutes)
-	BYWAY_FAULT=short $(GO) test -count=1 -v -parallel 4 -timeout 10m ./cmd/byway/fault | grep -vE '^=== '; exit $${PIPESTATUS[0]}
+	BYWAY_FAULT=short $(GO) test -count=1 -v -parallel 4 -timeout 10m ./cmd/byway/fault | grep --line-buffered -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: fault-long
 fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, and a table of what was lost (root; an hour)
-	BYWAY_FAULT=long $(GO) test -count=1 -v -parallel 4 -timeout 4h ./cmd/byway/fault | grep -vE '^=== '; exit $${PIPESTATUS[0]}
+	BYWAY_FAULT=long $(GO) test -count=1 -v -parallel 4 -timeout 4h ./cmd/byway/fault | grep --line-buffered -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, FUZZTIME=30s each
@@ -71,7 +71,7 @@ bench: ## every benchmark, some 25 minutes; SHORT=1: 3 minutes. bin/bench.txt is
 	@mkdir -p bin
 	@set -o pipefail; { \
 	  $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(if $(SHORT),100ms,1s) -count $(BENCHCOUNT) -p 1 \
-	    $$($(GO) list ./... | grep -v '/measure$$') | grep -vE 'no test files|^(PASS|ok )' && \
+	    $$($(GO) list ./... | grep -v '/measure$$') | sed -E '/no test files|^(PASS|ok )/d' && \
 	  $(GO) test ./cmd/byway/measure -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(BENCHCOUNT) -timeout 2h $(if $(SHORT),-short) \
 	    -span $(BENCHTIME) -table "$$PWD/bin/bench.md"; \
 	} 2>&1 | tee bin/bench.txt
