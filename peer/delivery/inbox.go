@@ -25,6 +25,10 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 		e.reply(r, w, Payload{Kind: KindPong, Pong: &Pong{Token: p.Ping.Token, Way: w}})
 	case KindPong:
 		e.notice(NoticePong{From: from, Device: d, Token: p.Pong.Token, Way: w})
+	case KindBundle:
+		for _, part := range p.Bundle {
+			e.Arrived(now, from, d, w, part)
+		}
 	}
 }
 

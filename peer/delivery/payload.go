@@ -158,15 +158,15 @@ func (p *Payload) Append(b []byte) []byte {
 	return b
 }
 
-// Size returns about how many bytes Append adds; it is never less.
+// Size returns how many bytes Append adds, or somewhat more. It is of no use for a bundle.
 func (p *Payload) Size() int {
-	switch p.Kind {
-	case KindText:
-		return 64 + maxName + len(p.Text.Body)
-	case KindAck:
-		return 32 + 20*len(p.Ack.Ranges) + 30*len(p.Ack.Receipts)
+	if p.Text != nil {
+		return 100 + maxName + len(p.Text.Body)
 	}
-	return 32
+	if p.Ack != nil {
+		return 40 + 20*len(p.Ack.Ranges) + 40*len(p.Ack.Receipts)
+	}
+	return 40
 }
 
 func (t *Text) append(b []byte) []byte {

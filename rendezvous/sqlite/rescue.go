@@ -34,10 +34,10 @@ func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Rep
 		if err != nil {
 			return classify("put the rescued database in order", err)
 		}
-		for _, step := range []struct{ message, statement string }{
-			{"devices of lost accounts are gone", orphans},
+		for _, step := range []struct{ what, statement string }{
+			{"devices of lost accounts", orphans},
 			{
-				"envelopes of lost addresses are gone; their senders send them again",
+				"envelopes of lost addresses, which their senders send again",
 				"DELETE FROM mailbox WHERE (id >> 36) NOT IN (SELECT id FROM addresses) OR sender NOT IN (SELECT id FROM addresses)",
 			},
 			{"", "DELETE FROM refusals WHERE address NOT IN (SELECT id FROM addresses)"},
@@ -46,8 +46,8 @@ func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Rep
 			if err != nil {
 				return classify("put the rescued database in order", err)
 			}
-			if n, err := result.RowsAffected(); err == nil && n > 0 && step.message != "" {
-				log.Error(step.message, slog.Int64("count", n))
+			if n, err := result.RowsAffected(); err == nil && n > 0 && step.what != "" {
+				log.Error("what belongs to nobody any more is taken away", slog.String("what", step.what), slog.Int64("count", n))
 			}
 		}
 		return nil

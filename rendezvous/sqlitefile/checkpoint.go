@@ -78,7 +78,7 @@ func (f *File) Checkpoint(ctx context.Context) error {
 	if err != nil {
 		return Classify("copy the log back", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it only goes back to the pool
 	_, err = f.checkpoint(ctx, conn)
 	return err
 }
@@ -197,7 +197,7 @@ func (f *File) shorten(ctx context.Context) error {
 		}
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it only goes back to the pool
 	_, err = f.checkpoint(ctx, conn)
 	return err
 }
@@ -220,7 +220,7 @@ func (f *File) copyMost(ctx context.Context) error {
 	if err != nil {
 		return Classify("copy the log back", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it only goes back to the pool
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, err := f.catchUp(); err != nil {
@@ -287,7 +287,7 @@ func (f *File) lastCheckpoint() error {
 	if err != nil {
 		return Classify("close the database", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it only goes back to the pool
 	whole, err := f.checkpoint(context.Background(), conn)
 	if err == nil && !whole {
 		err = errBusy

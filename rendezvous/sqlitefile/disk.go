@@ -61,7 +61,7 @@ func sumFile(path string) (pages []sum, pageSize int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	head := make([]byte, 100)
 	if _, err := io.ReadFull(f, head); err != nil {
 		return nil, 0, fmt.Errorf("read the head of the database: %w", err)

@@ -127,6 +127,7 @@ func (im *image) verifyChunk(first uint32, b []byte, want []sum, mu *sync.Mutex)
 			im.lost[p] = "the main file"
 		case mended:
 			im.mended[p] = slices.Clone(block)
+		case healthy, sumWrong: // it is what it was
 		}
 		mu.Unlock()
 	}

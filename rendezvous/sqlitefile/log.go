@@ -63,6 +63,7 @@ func readLog(f io.ReaderAt, size int64, pageSize int, m mark, done copied) (*pag
 		}
 		log.found(Damage{File: logSuffix, Detail: "its header"})
 		log.header = logHeader{order: nativeOrder(), pageSize: pageSize, salt: m.salt}
+	case healthy, sumWrong: // it is what it was
 	}
 	if log.header.pageSize != pageSize || m.frames > 0 && m.salt != log.header.salt {
 		s.missing(0)
