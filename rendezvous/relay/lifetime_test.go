@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,9 +14,9 @@ import (
 const day = 24 * time.Hour
 
 // run lets a relay run on a mailbox for some time, with a wall clock that is off by so much.
-func run(t *testing.T, box *memoryMailbox, off *time.Duration, d time.Duration, during func(s *relay.Service, out *outcomes)) {
+func run(t *testing.T, box *memoryMailbox, off *atomic.Int64, d time.Duration, during func(s *relay.Service, out *outcomes)) {
 	t.Helper()
-	s := relay.New(box, everybody(), relay.Options{Now: func() time.Time { return time.Now().Add(*off) }})
+	s := relay.New(box, everybody(), relay.Options{Now: func() time.Time { return time.Now().Add(time.Duration(off.Load())) }})
 	synctest.Wait()
 	if during != nil {
 		during(s, new(outcomes))
@@ -35,34 +36,34 @@ func TestLifetimeFollowsNoJumpOfTheClock(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		life func(t *testing.T, box *memoryMailbox, off *time.Duration)
+		life func(t *testing.T, box *memoryMailbox, off *atomic.Int64)
 		kept bool
 	}{
-		{"13 days", func(t *testing.T, box *memoryMailbox, off *time.Duration) { run(t, box, off, 13*day, put) }, true},
-		{"15 days", func(t *testing.T, box *memoryMailbox, off *time.Duration) { run(t, box, off, 15*day, put) }, false},
-		{"set forward while it runs", func(t *testing.T, box *memoryMailbox, off *time.Duration) {
+		{"13 days", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) { run(t, box, off, 13*day, put) }, true},
+		{"15 days", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) { run(t, box, off, 15*day, put) }, false},
+		{"set forward while it runs", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) {
 			run(t, box, off, 13*day, func(s *relay.Service, out *outcomes) {
 				put(s, out)
-				*off = 3650 * day
+				off.Store(int64(3650 * day))
 			})
 		}, true},
-		{"set back while it runs", func(t *testing.T, box *memoryMailbox, off *time.Duration) {
+		{"set back while it runs", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) {
 			run(t, box, off, 15*day, func(s *relay.Service, out *outcomes) {
 				put(s, out)
-				*off = -3650 * day
+				off.Store(int64(-3650 * day))
 			})
 		}, false},
-		{"set forward between two runs", func(t *testing.T, box *memoryMailbox, off *time.Duration) {
+		{"set forward between two runs", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) {
 			run(t, box, off, 6*day, put)
-			*off = 20 * day
+			off.Store(int64(20 * day))
 			run(t, box, off, 6*day, nil)
 		}, true},
-		{"set back between two runs", func(t *testing.T, box *memoryMailbox, off *time.Duration) {
+		{"set back between two runs", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) {
 			run(t, box, off, 7*day, put)
-			*off = -20 * day
+			off.Store(int64(-20 * day))
 			run(t, box, off, 8*day, nil)
 		}, false},
-		{"switched off every night", func(t *testing.T, box *memoryMailbox, off *time.Duration) {
+		{"switched off every night", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) {
 			run(t, box, off, 12*time.Hour, put)
 			for range 14 {
 				time.Sleep(12 * time.Hour)
@@ -70,7 +71,7 @@ func TestLifetimeFollowsNoJumpOfTheClock(t *testing.T) {
 			}
 			run(t, box, off, 2*time.Hour, nil)
 		}, false},
-		{"away for a year", func(t *testing.T, box *memoryMailbox, off *time.Duration) {
+		{"away for a year", func(t *testing.T, box *memoryMailbox, off *atomic.Int64) {
 			run(t, box, off, day, put)
 			time.Sleep(365 * day)
 			run(t, box, off, day, nil)
@@ -79,7 +80,7 @@ func TestLifetimeFollowsNoJumpOfTheClock(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				box, off := new(memoryMailbox), new(time.Duration)
+				box, off := new(memoryMailbox), new(atomic.Int64)
 				tt.life(t, box, off)
 				if kept := len(box.bodies(bob)) == 1; kept != tt.kept {
 					t.Errorf("kept: %v, want %v", kept, tt.kept)

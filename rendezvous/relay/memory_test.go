@@ -319,11 +319,27 @@ func (f *funcs) Flush()                                {}
 
 // outcomes is where everybody submits: it collects what submissions come to, by body.
 type outcomes struct {
-	mu      sync.Mutex
-	bodies  []string // by number
-	got     map[string][]relay.Outcome
-	open    map[string]bool // told, and not yet flushed; TAKEN needs no flush
-	senders map[relay.Address]*relay.Sender
+	mu     sync.Mutex
+	bodies []string // by number
+	got    map[string][]relay.Outcome
+	open   map[string]bool // told, and not yet flushed; TAKEN needs no flush
+
+	sendersMu sync.Mutex // guards the following; apart from mu, which Settle takes with the Service's lock held
+	senders   map[relay.Address]*relay.Sender
+}
+
+func (o *outcomes) sender(s *relay.Service, from relay.Address) *relay.Sender {
+	o.sendersMu.Lock()
+	defer o.sendersMu.Unlock()
+	if o.senders == nil {
+		o.senders = make(map[relay.Address]*relay.Sender)
+	}
+	sender := o.senders[from]
+	if sender == nil {
+		sender = s.Sender(from, o)
+		o.senders[from] = sender
+	}
+	return sender
 }
 
 func (o *outcomes) submit(s *relay.Service, from, to relay.Address, body string, liveOnly bool) {
@@ -332,14 +348,10 @@ func (o *outcomes) submit(s *relay.Service, from, to relay.Address, body string,
 
 // submitAll submits several bodies at once.
 func (o *outcomes) submitAll(s *relay.Service, from, to relay.Address, liveOnly bool, bodies ...string) {
+	sender := o.sender(s, from)
 	o.mu.Lock()
 	if o.got == nil {
-		o.got, o.open, o.senders = make(map[string][]relay.Outcome), make(map[string]bool), make(map[relay.Address]*relay.Sender)
-	}
-	sender := o.senders[from]
-	if sender == nil {
-		sender = s.Sender(from, o)
-		o.senders[from] = sender
+		o.got, o.open = make(map[string][]relay.Outcome), make(map[string]bool)
 	}
 	var submissions []relay.Submission
 	var wire [][]byte
