@@ -19,6 +19,7 @@ func endToEndStudies() []study {
 					body: func(tb testing.TB, s scale) figures {
 						return endToEnd(tb, s, way, size, s.pick(pairs, pairs, min(pairs, 2)))
 					},
+					long: size != 64 && pairs != 10 || way == peer.WayLAN && pairs == 100,
 					more: pairs != 10 || size != 64,
 				})
 			}

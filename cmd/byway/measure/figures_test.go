@@ -56,6 +56,7 @@ func (f *figures) add(unit string, value float64) { *f = append(*f, figure{unit,
 type study struct {
 	name string // after that of the benchmark; key=value parts where there are several
 	body func(testing.TB, scale) figures
+	long bool // left out with -short
 	more bool // differs from the one before only in numbers: the test that keeps studies alive leaves it out
 }
 
@@ -75,6 +76,9 @@ func (s study) measure(tb testing.TB, size scale) figures {
 // choice, from -span.
 func run(b *testing.B, studies []study) {
 	for _, s := range studies {
+		if s.long && testing.Short() {
+			continue
+		}
 		var last figures
 		b.Run(s.name, func(b *testing.B) {
 			if b.N == 1 {

@@ -121,7 +121,7 @@ func probeDisk(tb testing.TB, to *latencies, times int) {
 func halfLoad(tb testing.TB, s scale) figures {
 	n := s.pick(10, 10, 2)
 	hub, node := startHub(tb), serve(tb, 0, 2*n)
-	var yard, ours latencies
+	var yard, ours, syncs latencies
 	yardPairs := hubPairs(tb, hub, n, true)
 	for _, p := range yardPairs {
 		p.onArrival = func(message []byte) { yard.add(age(message)) }
@@ -139,6 +139,7 @@ func halfLoad(tb testing.TB, s scale) figures {
 			s.gauge(tb, node.pid(), &ourSpent, delivered(all), steady(tb, all, half, latencyText), nil)
 		})
 		settled(tb, all)
+		probeDisk(tb, &syncs, s.pick(100, 50, 3))
 	}
 	var out figures
 	out.add("p50-ms", inMilliseconds(ours.quantile(0.5)))
@@ -147,6 +148,8 @@ func halfLoad(tb testing.TB, s scale) figures {
 	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
 	out.add("msg/s", ourSpent.perSecond())
 	out.add("highest-msg/s", highest.perSecond())
+	out.add("fsync-p50-ms", inMilliseconds(syncs.quantile(0.5)))
+	out.add("fsync-p99-ms", inMilliseconds(syncs.quantile(0.99)))
 	return out
 }
 

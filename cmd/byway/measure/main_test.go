@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ var (
 	profile = flag.String("profile", "", "write CPU profiles of the rendezvous to files whose names begin so; -cpuprofile has that of the peers")
 )
 
-// The rest of a process's role is in the environment, because a test binary that starts itself knows no other arguments.
+// roleVariable makes the test binary, which starts itself, the hub or a rendezvous.
 const roleVariable = "BYWAY_MEASURE_ROLE"
 
 // binaries is where TestMain has built both programs, and people holds accounts for all measurements.
@@ -49,6 +50,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		_ = os.RemoveAll(dir)
 		os.Exit(1)
+	}
+	// Dozens of peers share this process, and each waits for its disk in a system call that keeps one of the runtime's processors for a
+	// while. As programs of their own they would not be in each other's way so.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(4 * runtime.NumCPU())
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if err := taken.write(*table); err != nil {
