@@ -23,7 +23,7 @@
 //	                                         ← Deliver      Taken →
 //	                                         ← Refusals     Taken →
 //	                                         ← Presence, Goodbye
-//	Ping                         ⇄           Pong, every 5 s from the client
+//	Ping                         ⇄           Pong, from the client after 5 s without a frame of either side
 //
 // Before SignedIn only the session family is answered, and a stream that has not signed in within [SignInTimeout] is closed.
 // Requests carry a number chosen by the client; answers carry it back and may overtake each other. An Outcome names the numbers of the
@@ -62,7 +62,7 @@ const (
 	MaxDevices = 8
 	// SignInTimeout is how long a stream may stay without being signed in.
 	SignInTimeout = 10 * time.Second
-	// Heartbeat is how often a client pings; two misses mean that the other end is gone.
+	// Heartbeat is how long a client neither says nor hears anything before it pings; any frame counts. Two misses mean that the other end is gone.
 	Heartbeat = 5 * time.Second
 	// IdleTimeout is the silence after which a rendezvous gives a client up. With the heartbeat it keeps presence true within 12 s.
 	IdleTimeout = 11 * time.Second
