@@ -5,6 +5,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,16 +162,41 @@ func TestKillAtStart(t *testing.T) {
 		args := []string{"rendezvous", "serve", "--data", data, "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"}
 		under := []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + calls, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n+1)}
 		first := stage.Start(t, stage.Launch{Name: "rendezvous", Under: under, Args: args})
+		by := false
 		select {
 		case <-first.Ended:
 		case <-time.After(2 * time.Second): // it has got by
-			first.Stop()
+			by = true
+			stopTraced(t, first)
 		}
 		again := stage.Serve(t, "", append(stage.Loopback, "--data", data)...)
 		if code := again.Stop(); code != 0 {
 			t.Errorf("after a rendezvous that was killed at call %d: exit code %d\n%s", n+1, code, again.Stderr())
 		}
+		if by {
+			break
+		}
 	}
+}
+
+// stopTraced asks a program that strace runs to leave: strace itself would go without it.
+func stopTraced(t testing.TB, p *stage.Process) {
+	t.Helper()
+	tracer := p.Cmd.Process.Pid
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", tracer, tracer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range strings.Fields(string(children)) {
+		pid, err := strconv.Atoi(child)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Wait()
 }
 
 // TestSlowSync has the rendezvous's disk take 300 ms to make anything durable. Many messages share each wait, and what needs no disk does
