@@ -48,7 +48,7 @@ fault: ## the real programs under faults: killed, cut off from power, full disks
 	BYWAY_FAULT=short $(GO) test -count=1 -v -parallel 4 -timeout 10m ./cmd/byway/fault | grep --line-buffered -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: fault-long
-fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, and a table of what was lost (root; an hour)
+fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, and a table of what was lost (root; 15 minutes)
 	BYWAY_FAULT=long $(GO) test -count=1 -v -parallel 4 -timeout 4h ./cmd/byway/fault | grep --line-buffered -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: fuzz
