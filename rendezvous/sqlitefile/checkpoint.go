@@ -182,7 +182,7 @@ func (f *File) keepShort(ctx context.Context) {
 // shorten copies most of the log back while others write, and the rest while they wait: that is short.
 func (f *File) shorten(ctx context.Context) error {
 	unpin, err := f.pin(ctx)
-	if err != nil {
+	if err != nil || unpin == nil {
 		return err
 	}
 	if err := f.copyMost(ctx); err != nil {
@@ -202,8 +202,19 @@ func (f *File) shorten(ctx context.Context) error {
 	return err
 }
 
-// pin reads the database by the keeper's connection: while it does, the log grows and is not written over.
+// pin reads the database by the keeper's connection: while it does, the log grows and is not written over. That is so only while something of
+// the log is still to be copied, for else a reader has no need of it; so that is looked at, and the reading begun, with the connection that
+// writes in hand. Where all has been copied already it settles the sums, and unpin is nil.
 func (f *File) pin(ctx context.Context) (unpin func() error, err error) {
+	conn, err := f.write.Conn(ctx)
+	if err != nil {
+		return nil, Classify("copy the log back", err)
+	}
+	defer func() { _ = conn.Close() }() // it only goes back to the pool
+	if !f.uncopied() {
+		_, err := f.checkpoint(ctx, conn)
+		return nil, err
+	}
 	tx, err := f.keep.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, Classify("copy the log back", err)
@@ -213,6 +224,20 @@ func (f *File) pin(ctx context.Context) (unpin func() error, err error) {
 		return nil, errors.Join(f.noted(Classify("copy the log back", err)), tx.Rollback())
 	}
 	return tx.Rollback, nil
+}
+
+// uncopied reports whether SQLite has yet to copy a part of the log. It is to be asked with the connection that writes in hand.
+func (f *File) uncopied() bool {
+	f.mu.Lock() // nobody copies meanwhile
+	defer f.mu.Unlock()
+	f.markMu.Lock()
+	defer f.markMu.Unlock()
+	var b [indexSize]byte
+	if _, err := f.index.ReadAt(b[:], 0); err != nil {
+		return false
+	}
+	m, ok := parseIndex(b[:])
+	return ok && copiedOf(b[:]) < m.frames
 }
 
 func (f *File) copyMost(ctx context.Context) error {

@@ -422,3 +422,44 @@ func TestCopiedBackWhileOthersWrite(t *testing.T) {
 		closeFile(t, f)
 	}
 }
+
+// TestPinnedLogIsNotWrittenOver pins a log of which all or not all has been copied back, and writes.
+func TestPinnedLogIsNotWrittenOver(t *testing.T) {
+	f := openFile(t, filepath.Join(t.TempDir(), "test.db"), testOptions())
+	random := rand.New(rand.NewPCG(1, 1))
+	life := func() salt {
+		f.markMu.Lock()
+		defer f.markMu.Unlock()
+		m, ok := f.reached()
+		if !ok {
+			t.Fatal("the index of the log cannot be read")
+		}
+		return m.salt
+	}
+	for i, whole := range []bool{true, false} {
+		fill(t, f, random, 100*i, 10)
+		if whole {
+			if err := f.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unpin, err := f.pin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole != (unpin == nil) {
+			t.Errorf("all copied back: %v; pinned: %v", whole, unpin != nil)
+		}
+		before := life()
+		fill(t, f, random, 100*i+50, 10)
+		if unpin == nil {
+			continue
+		}
+		if life() != before {
+			t.Errorf("all copied back: %v; the pinned log was written over", whole)
+		}
+		if err := unpin(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -81,6 +81,12 @@ func loadMark(path string) (m mark, found finding, err error) {
 // https://sqlite.org/walformat.html#the_wal_index_header.
 const indexHeaderSize = 48
 
+// indexSize is both copies of that header and how many frames have been copied back (nBackfill).
+const indexSize = 2*indexHeaderSize + 4
+
+// copiedOf returns how many frames of the log have been copied back, out of the first indexSize bytes of its index.
+func copiedOf(b []byte) uint32 { return binary.NativeEndian.Uint32(b[2*indexHeaderSize:]) }
+
 // parseIndex reads both copies of the header of a log's index. ok is false while they differ, which is while a commit moves them on.
 func parseIndex(b []byte) (m mark, ok bool) {
 	if len(b) < 2*indexHeaderSize || !bytes.Equal(b[:indexHeaderSize], b[indexHeaderSize:2*indexHeaderSize]) || b[12] == 0 {
