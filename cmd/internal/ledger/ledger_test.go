@@ -132,12 +132,23 @@ func TestKilled(t *testing.T) {
 			if n := check(t, printed()); n < kills() {
 				t.Errorf("only %d lines were printed", n)
 			}
-			names, err := os.ReadDir(filepath.Join(dir, "volatile"))
-			if err != nil || len(names) > 2 {
-				t.Errorf("%d files are left of all printers, %v", len(names), err)
+			all := filepath.Join(dir, "volatile", "*")
+			must(t, ageFresh(dir))
+			must(t, open(t, Options{Out: io.Discard, Dirs: []string{filepath.Dir(all)}, Home: dir, Device: "d"}).Close(false))
+			if names, err := filepath.Glob(all); err != nil || len(names) != 1 {
+				t.Errorf("left of all printers are %v, %v; want one page", names, err)
 			}
 		})
 	}
+}
+
+// ageFresh makes what printers were killed in the making of old enough to be taken away.
+func ageFresh(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "volatile", fresh+"*"))
+	for _, name := range names {
+		err = errors.Join(err, os.Chtimes(name, time.Time{}, time.Now().Add(-time.Hour)))
+	}
+	return err
 }
 
 // collect reads r to its end, a little at a time.
@@ -303,22 +314,16 @@ func TestUnusablePlaces(t *testing.T) {
 	}
 }
 
-// TestForeignFiles: what lies in the directory and is no page is neither believed nor touched; pages of homes that are gone go too.
+// TestForeignFiles: what lies in the directory and is no page is neither believed nor touched.
 func TestForeignFiles(t *testing.T) {
 	o := options(t, io.Discard)
-	gone := o
-	gone.Home = filepath.Join(o.Home, "gone")
-	must(t, os.Mkdir(gone.Home, 0o700))
-	l := open(t, gone)
-	must(t, l.Print([]byte("a\n"), m(4)))
-	must(t, l.Close(false))
-	must(t, os.Remove(gone.Home))
+	must(t, os.Mkdir(o.Dirs[0], 0o700))
 	foreign := map[string][]byte{o.key() + "short": []byte("x"), o.key() + "zeros": make([]byte, pageSize), "other": []byte("y")}
 	for name, content := range foreign {
 		must(t, os.WriteFile(filepath.Join(o.Dirs[0], name), content, 0o600))
 	}
 	must(t, os.Symlink("other", filepath.Join(o.Dirs[0], o.key()+"link")))
-	l = open(t, o)
+	l := open(t, o)
 	want(t, "foreign files", l, 0)
 	must(t, l.Close(true))
 	names, err := os.ReadDir(o.Dirs[0])
@@ -332,6 +337,93 @@ func TestForeignFiles(t *testing.T) {
 	if !slices.Equal(left, expected) {
 		t.Errorf("left are %v, want %v", left, expected)
 	}
+}
+
+// TestHomeAway: a home that is not there right now, because its disk is not, keeps its page while others start; after a day it goes.
+func TestHomeAway(t *testing.T) {
+	o := options(t, io.Discard)
+	away := o
+	away.Home = filepath.Join(o.Home, "disk")
+	must(t, os.Mkdir(away.Home, 0o700))
+	killed := func(order int64) {
+		l := open(t, away)
+		must(t, l.Print([]byte("a\n"), m(order)))
+		must(t, l.Close(false))
+	}
+	others := func() {
+		for range 3 {
+			must(t, open(t, o).Close(true))
+		}
+	}
+	after := func(what string, order int64) {
+		t.Helper()
+		must(t, os.MkdirAll(away.Home, 0o700))
+		l := open(t, away)
+		want(t, what, l, order)
+		must(t, l.Close(false))
+	}
+	day := func() {
+		names, err := filepath.Glob(filepath.Join(o.Dirs[0], away.key()+"*"))
+		if err != nil || len(names) != 1 {
+			t.Fatalf("got pages %v, %v; want one", names, err)
+		}
+		p, _, err := read(names[0])
+		must(t, err)
+		if p.gone == 0 {
+			t.Fatal("nobody has noted that the home is gone")
+		}
+		noteGone(names[0], p.gone-int64(keepGone/time.Second)-1)
+	}
+	killed(4)
+	must(t, os.Remove(away.Home))
+	others()
+	after("back at once", 4)
+
+	must(t, os.Remove(away.Home))
+	others()
+	day()
+	must(t, os.Mkdir(away.Home, 0o700))
+	others()
+	must(t, os.Remove(away.Home))
+	others()
+	after("back in time and gone again", 4)
+
+	must(t, os.Remove(away.Home))
+	others()
+	day()
+	others()
+	after("gone for a day", 0)
+}
+
+// TestLookedAt: a page that another process is just looking at is read as that of a dead process all the same, and taken away.
+func TestLookedAt(t *testing.T) {
+	o := options(t, io.Discard)
+	l := open(t, o)
+	must(t, l.Print([]byte("a\n"), m(6)))
+	path := l.paper.path
+	must(t, l.Close(false))
+	f, err := os.Open(path)
+	must(t, err)
+	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB))
+	if _, dead, err := read(path); err != nil || !dead {
+		t.Errorf("got dead %v, %v", dead, err)
+	}
+	must(t, f.Close())
+	must(t, open(t, o).Close(true))
+}
+
+// TestManyPages: however many homes have left pages, a home finds its own.
+func TestManyPages(t *testing.T) {
+	o := options(t, io.Discard)
+	mine := open(t, o)
+	must(t, mine.Print([]byte("a\n"), m(8)))
+	must(t, mine.Close(false))
+	for i := range 8000 {
+		must(t, os.WriteFile(filepath.Join(o.Dirs[0], fmt.Sprintf("%032d-other", i)), nil, 0o600))
+	}
+	l := open(t, o)
+	want(t, "among many", l, 8)
+	must(t, l.Close(true))
 }
 
 // TestInterruptedPage: whatever step of Print was the last, the page says what the reader has.

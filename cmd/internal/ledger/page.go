@@ -25,6 +25,7 @@ type page struct {
 	areas [2]area  // in turn
 	text  [64]byte // of an appended text, how it begins
 	tail  [64]byte // and how it ends
+	gone  int64    // Unix seconds when another process first found that home is not there; 0: it is. Written by those who look, once the owner is dead
 }
 
 // A page must fit: the length of this array would be negative.

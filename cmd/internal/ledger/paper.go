@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxNames is how many files of a directory are looked at. Each running face has one.
-const maxNames = 1024
+// maxNames is how many files of a directory are listed. Each running face has one, and each that was killed and not started again.
+const maxNames = 1 << 14
 
 // Dirs returns the directories whose content a killed process leaves and a restart of the machine does not, the best first.
 func Dirs(getenv func(string) string) []string {
@@ -76,7 +76,7 @@ type paper struct {
 // newPaper makes a page that remembers last, in the first directory that can be used; without one the page is plain memory and there is no paper.
 func newPaper(o Options, last Mark) (*paper, *page) {
 	for _, dir := range o.Dirs {
-		for range 3 { // another ledger may just take the directory away
+		for range 8 { // another ledger may just take the directory away, or look at the file before it is locked
 			if !usable(dir) {
 				break
 			}
@@ -84,7 +84,7 @@ func newPaper(o Options, last Mark) (*paper, *page) {
 			if err == nil {
 				return p, page
 			}
-			if !errors.Is(err, fs.ErrNotExist) {
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EWOULDBLOCK) {
 				break
 			}
 		}

@@ -2,8 +2,10 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +22,13 @@ type recollection struct {
 	dead []string // files whose content is in last
 }
 
-// recall reads all files of the home, and takes away those that belong to homes which are gone.
+// Bounds of tidying up after other homes.
+const (
+	maxSwept = 64             // files that one ledger looks at
+	keepGone = 24 * time.Hour // how long a page is kept when its home is not there: its disk may come back, or this process may not see it
+)
+
+// recall reads all files of the home, and takes away some of those that belong to homes which have been gone for long.
 func recall(o Options) *recollection {
 	r := new(recollection)
 	for _, dir := range o.Dirs {
@@ -45,15 +53,18 @@ func (r *recollection) look(dir, key string) (again bool) {
 	}
 	defer func() { _ = d.Close() }()
 	names, _ := d.Readdirnames(maxNames) // what cannot be listed cannot be read either
+	var others []string
 	for _, name := range names {
 		path := filepath.Join(dir, name)
+		if !strings.HasPrefix(name, key) {
+			others = append(others, path)
+			continue
+		}
 		p, dead, err := read(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			again = again || strings.HasPrefix(name, key)
+			again = true
 		case err != nil:
-		case !strings.HasPrefix(name, key):
-			sweep(path, p, dead)
 		case dead:
 			last, torn := p.settle()
 			r.remember(last)
@@ -64,6 +75,10 @@ func (r *recollection) look(dir, key string) (again bool) {
 		default:
 			r.remember(p.newest())
 		}
+	}
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	for _, path := range others[:min(len(others), maxSwept)] {
+		sweep(path, time.Now())
 	}
 	return again
 }
@@ -92,7 +107,8 @@ func (r *recollection) tornOn(p *page) bool {
 // errNotOurs is returned for a file that no ledger of this user and build has made.
 var errNotOurs = errors.New("not a page of a ledger")
 
-// read copies a page; dead says that its process does not run any more. A page that changes while it is read is read again.
+// read copies a page; dead says that its process does not run any more. A page that changes while it is read is read again. The lock of a reader is
+// shared: another who looks at the same time must not be taken for the owner.
 func read(path string) (p *page, dead bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -106,7 +122,7 @@ func read(path string) (p *page, dead bool, err error) {
 	if !info.Mode().IsRegular() || info.Size() != pageSize || !ours(info) {
 		return nil, false, errNotOurs
 	}
-	dead = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	dead = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
 	for range 100 {
 		if p, err = copyPage(f); err != nil {
 			return nil, dead, err
@@ -135,19 +151,43 @@ func copyPage(f *os.File) (*page, error) {
 	return p, nil
 }
 
-// sweep removes what a process left behind whose home is not there any more, or that died while it made its file.
-func sweep(path string, p *page, dead bool) {
-	if !dead {
+// sweep removes what a dead process left behind whose home has not been there for long, or that died while it made its file.
+func sweep(path string, now time.Time) {
+	if strings.HasPrefix(filepath.Base(path), fresh) {
+		// Whoever still makes it finds that it is gone, and makes another.
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && ours(info) && now.Sub(info.ModTime()) > time.Minute {
+			_ = os.Remove(path)
+		}
 		return
 	}
-	if home := p.home.get(); home != "" {
-		if _, err := os.Lstat(home); errors.Is(err, fs.ErrNotExist) {
-			_ = os.Remove(path)
-			return
-		}
+	p, dead, err := read(path)
+	if err != nil || !dead {
+		return
 	}
-	info, err := os.Lstat(path)
-	if err == nil && strings.HasPrefix(filepath.Base(path), fresh) && time.Since(info.ModTime()) > time.Minute {
+	home := p.home.get()
+	if home == "" {
+		return
+	}
+	_, err = os.Lstat(home)
+	since := time.Unix(p.gone, 0)
+	switch missing := errors.Is(err, fs.ErrNotExist); {
+	case missing && (p.gone == 0 || since.After(now)):
+		noteGone(path, now.Unix())
+	case missing && now.Sub(since) > keepGone:
 		_ = os.Remove(path)
+	case err == nil && p.gone != 0:
+		noteGone(path, 0)
 	}
+}
+
+// noteGone writes into the page of a dead process since when its home is gone. What fails is done by the next one who looks.
+func noteGone(path string, at int64) {
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], uint64(at))
+	_, _ = f.WriteAt(b[:], int64(unsafe.Offsetof(page{}.gone)))
 }
