@@ -81,7 +81,8 @@ func (p *Peer) Shown(ctx context.Context, ids ...string) error {
 }
 
 // ShownUpto records that a face has shown a received message and all that came before it: one call for many messages. Both values are those
-// of the message's event. A message that this history does not have at that place changes nothing, and is no error.
+// of the message's event. A message that stands elsewhere in this history is recorded alone; one that is not in it
+// changes nothing, and is no error.
 func (p *Peer) ShownUpto(ctx context.Context, order int64, id string) error {
 	if err := p.up(); err != nil {
 		return err

@@ -160,23 +160,46 @@ func (s *Store) markRead(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// MarkShownUpto records that a face has shown a received message and all before it. A message that does not stand at that place changes
-// nothing: whoever remembers it remembers another history, perhaps one from before a backup was put back.
+// lookBack is how many runs with messages that no face has shown are searched for one that does not stand where it should, the latest first.
+const lookBack = 64
+
+// MarkShownUpto records that a face has shown a received message and all before it. Where the message does not stand at that place, whoever
+// remembers it remembers another history, perhaps one from before a backup was put back: then it alone is marked, for what is before
+// it here need not have been shown. A message that is not here changes nothing.
 func (s *Store) MarkShownUpto(ctx context.Context, order int64, id delivery.MessageID) error {
 	return s.markShown(ctx, func(tx *sql.Tx) error {
 		at, err := s.runsIn(ctx, tx, "WHERE ord > 0 AND ord <= ? ORDER BY ord DESC LIMIT 1", order)
-		if err != nil || len(at) == 0 {
+		if err != nil {
 			return err
 		}
-		r, i := at[0], order-at[0].ord
-		if i >= int64(len(r.msgs)) || r.msgs[i].id != id {
-			return nil
+		if len(at) == 0 || !at[0].hasAt(order-at[0].ord, id) {
+			return s.markElsewhere(ctx, tx, id)
 		}
+		r, i := at[0], order-at[0].ord
 		if _, err := tx.ExecContext(ctx, "UPDATE runs SET unshown = 0 WHERE unshown <> 0 AND ord < ?", r.ord); err != nil {
 			return err
 		}
 		return unmark(ctx, tx, r, r.unshown&(1<<(i+1)-1))
 	})
+}
+
+// hasAt reports whether the i-th message has this id.
+func (r *run) hasAt(i int64, id delivery.MessageID) bool {
+	return i < int64(len(r.msgs)) && r.msgs[i].id == id
+}
+
+// markElsewhere marks one message wherever it stands among the latest that no face has shown.
+func (s *Store) markElsewhere(ctx context.Context, tx *sql.Tx, id delivery.MessageID) error {
+	runs, err := s.runsIn(ctx, tx, "WHERE ord > 0 AND unshown <> 0 ORDER BY ord DESC LIMIT ?", lookBack)
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if i := slices.IndexFunc(r.msgs, func(m message) bool { return m.id == id }); i >= 0 {
+			return unmark(ctx, tx, r, r.unshown&(1<<i))
+		}
+	}
+	return nil
 }
 
 // MarkShown records that a face has shown received messages. Unknown ids are ignored.
