@@ -48,7 +48,7 @@ func TestPowerCut(t *testing.T) {
 				wait()
 				c.breathe()
 			}
-			c.verdict("power cuts", cuts)
+			c.once(c.verdict("power cuts", cuts))
 		})
 	}
 }

@@ -354,7 +354,8 @@ func (l *ledger) refusals() map[string]int {
 	return codes
 }
 
-// check fails the test for each number that must be zero and is not. What was printed again is told apart: see printedAgain.
+// check fails the test for each number that must be zero and is not. What was printed again is judged by
+// those scenarios where nobody has two screens: see once.
 func (l *ledger) check(t testing.TB) tally {
 	t.Helper()
 	l.mu.Lock()

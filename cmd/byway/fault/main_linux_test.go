@@ -100,7 +100,8 @@ func furnish(scratch string) error {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
-	for _, dir := range []string{"/run/netns", scratch} {
+	// What the programs keep in memory is theirs too: neither does it stay when the sandbox ends, nor does anybody outside touch it.
+	for _, dir := range []string{"/run/netns", "/dev/shm", scratch} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
