@@ -42,8 +42,8 @@ func newMemory() *memory {
 	}
 }
 
-// run looks until ctx ends.
-func (m *memory) run(ctx context.Context) {
+// run looks until ctx ends. When memory is given back, release gives back what others have cached.
+func (m *memory) run(ctx context.Context, release func(context.Context)) {
 	tick := time.NewTicker(settleCheck)
 	defer tick.Stop()
 	for {
@@ -54,6 +54,7 @@ func (m *memory) run(ctx context.Context) {
 		}
 		metrics.Read(m.samples)
 		if m.calm(int(m.samples[0].Value.Uint64())) {
+			release(ctx)
 			runtime.GC()         // what sync.Pools hold survives one collection
 			debug.FreeOSMemory() // collects once more
 			metrics.Read(m.samples)

@@ -80,7 +80,7 @@ func (p *program) serve(ctx context.Context, s settings, given []func(*pflag.Fla
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stop()
-	background.Go(func() { newMemory().run(ctx) })
+	background.Go(func() { newMemory().run(ctx, node.Release) })
 	reload := func() { p.reload(node, s, given, level, log) }
 	go p.obey(signals, stop, reload) // until the process ends
 	if in, ok := p.terminal(); ok {

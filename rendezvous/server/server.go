@@ -271,6 +271,18 @@ func (s *Server) close() error {
 	return nil
 }
 
+// releaseTimeout bounds the wait of Release for the database.
+const releaseTimeout = 2 * time.Second
+
+// Release gives back memory that is only a cache. It does nothing where the database is too busy: then it is of use.
+func (s *Server) Release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	if err := s.db.Release(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("the cache could not be released", slog.String("error", err.Error()))
+	}
+}
+
 // Ready is closed when the server accepts connections and the ready file is written.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
