@@ -32,9 +32,10 @@ type Report struct {
 // Loss is what a table has lost.
 type Loss struct {
 	Table string
-	Pages int // of the table that could not be read; rows on them are lost
-	Rows  int // lost rows that an index knows of; at least so many, where the table has an index
-	Kept  int // rows that were carried over
+	Pages int   // of the table that could not be read; rows on them are lost
+	Rows  int   // lost rows that an index knows of; at least so many, where the table has an index
+	Kept  int   // rows that were carried over
+	Back  int64 // rows that the owner of the database has put back from elsewhere
 }
 
 // Row is a lost row, as far as indexes tell.
@@ -48,6 +49,16 @@ const (
 	maxDamage = 100
 	maxRows   = 100_000
 )
+
+// Restored notes that the owner of the database has put rows of a table back.
+func (r *Report) Restored(table string, rows int64) {
+	for i := range r.Tables {
+		if r.Tables[i].Table == table {
+			r.Tables[i].Back += rows
+			return
+		}
+	}
+}
 
 func (r *Report) add(damage ...Damage) {
 	for _, d := range damage {
@@ -89,8 +100,8 @@ func (d Damage) String() string {
 	return what
 }
 
-// String says it in one line, for a person.
-func (r *Report) String() string {
+// found says what was wrong, for a person.
+func (r *Report) found() string {
 	var b strings.Builder
 	for i, d := range r.Damage {
 		if i == 3 {
@@ -102,6 +113,13 @@ func (r *Report) String() string {
 		}
 		b.WriteString(d.String())
 	}
+	return b.String()
+}
+
+// String says it in one line, for a person, once it is known what was lost.
+func (r *Report) String() string {
+	var b strings.Builder
+	b.WriteString(r.found())
 	switch {
 	case r.Lossless():
 		b.WriteString("; nothing was lost")
@@ -110,6 +128,9 @@ func (r *Report) String() string {
 	}
 	for _, t := range r.Tables {
 		fmt.Fprintf(&b, "; %s lost %d pages with at least %d rows and kept %d rows", t.Table, t.Pages, t.Rows, t.Kept)
+		if t.Back > 0 {
+			fmt.Fprintf(&b, ", and %d were put back from elsewhere", t.Back)
+		}
 	}
 	return b.String()
 }

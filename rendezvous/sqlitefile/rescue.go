@@ -13,7 +13,7 @@ import (
 
 // rescue makes a fresh file of an image, and puts it in the place of the damaged one.
 func (f *File) rescue(ctx context.Context, im *image, kept outline, report *Report) error {
-	f.log.Error("the database is damaged; what can be read is carried into a fresh one", slog.Any("damage", report))
+	f.log.Error("the database is damaged; what can be read is carried into a fresh one", slog.String("found", report.found()))
 	fresh := f.path + freshSuffix
 	err := f.makeFresh(ctx, im, kept, fresh, report)
 	if err != nil {

@@ -44,9 +44,11 @@ func survey(im *image, kept outline) (*walk, error) {
 	return w, w.countLost()
 }
 
+// schemaRoot is the page where the schema begins. It may go on on others.
+const schemaRoot = 1
+
 // readObjects reads the schema: from its own pages while they are whole, else as it was kept.
 func (w *walk) readObjects() error {
-	const schemaRoot = 1
 	if err := w.descend(schemaRoot, schemaRoot, 0); err != nil {
 		return err
 	}
@@ -62,10 +64,13 @@ func (w *walk) readObjects() error {
 			return err
 		}
 	}
-	if whole = whole && w.lost[schemaRoot] == 0 && len(w.pages[schemaRoot]) > 0; whole {
+	for page := range w.im.lost {
+		whole = whole && w.owner[page] != schemaRoot
+	}
+	if whole = whole && (!w.unsure || len(w.outline.Objects) == 0) && len(w.pages[schemaRoot]) > 0; whole {
 		return nil
 	}
-	delete(w.lost, schemaRoot)
+	w.unsure = false // of the schema alone, which is known otherwise
 	if len(w.outline.Objects) == 0 {
 		return fmt.Errorf("read what tables the database has: %w", ErrDamaged)
 	}
@@ -210,6 +215,9 @@ func (w *walk) adoptOrphans() error {
 		root, _, err := w.rootOf(page)
 		if err != nil {
 			return err
+		}
+		if root == schemaRoot {
+			continue // the schema was kept
 		}
 		if _, err := w.tree(page); err != nil || root == 0 || !slices.ContainsFunc(w.objects, func(o object) bool { return o.Root == root }) {
 			w.unsure = true
