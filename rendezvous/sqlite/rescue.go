@@ -8,21 +8,18 @@ import (
 	"github.com/byway-chat/byway/rendezvous/sqlitefile"
 )
 
-// putInOrder goes over what a rescue has carried into the fresh file. The devices of a lost account go with it: whoever takes the name next must not get
-// them. Envelopes from or for an address that is lost cannot be delivered; their senders, who have no receipts for them, send them
+// putInOrder goes over what a rescue has carried into the fresh file. What of the directory is lost and known from elsewhere is put back; the devices of
+// an account that is lost go with it. Envelopes from or for an address that is lost cannot be delivered; their senders, who have no receipts for them, send them
 // again. An address's number is never given to another, or it would get what waits for the first.
 func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Report) error {
 	return func(ctx context.Context, db *sql.DB, r *sqlitefile.Report) error {
-		for _, row := range r.Rows {
-			if row.Table == "accounts" && row.Columns["name"] != nil {
-				log.Error("an account is lost; it can be registered again", slog.Any("account", row.Columns["name"]))
-			}
+		if err := restoreDirectory(ctx, db, log, r); err != nil {
+			return classify("put the rescued database in order", err)
 		}
 		var addresses int
 		err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'addresses'").Scan(&addresses)
 		if err == nil && addresses == 0 { // of a version that had none; the schema is brought up to date later
-			_, err = db.ExecContext(ctx, orphans)
-			return classify("put the rescued database in order", err)
+			return nil
 		}
 		var last int64
 		if err == nil {
@@ -35,7 +32,6 @@ func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Rep
 			return classify("put the rescued database in order", err)
 		}
 		for _, step := range []struct{ what, statement string }{
-			{"devices of lost accounts", orphans},
 			{
 				"envelopes of lost addresses, which their senders send again",
 				"DELETE FROM mailbox WHERE (id >> 36) NOT IN (SELECT id FROM addresses) OR sender NOT IN (SELECT id FROM addresses)",
