@@ -33,7 +33,7 @@ const (
 
 // keepConnected holds the connection to the rendezvous for as long as ctx lives. first may be a connection that is already signed in.
 func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
-	failures := 0
+	failures, refused := 0, rendezvous.Code("")
 	for ctx.Err() == nil {
 		conn, err := first, error(nil)
 		first = nil
@@ -54,10 +54,31 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 		}
 		p.log.Info("rendezvous is away", slog.Any("error", err))
 		p.core.post(func() { p.core.disconnected(time.Now(), reasonOf(err)) })
+		refused = p.tellRefused(err, refused)
 		p.attempted()
 		failures++
 		pause(ctx, time.Until(began.Add(reconnectPause(err, failures))))
 	}
+}
+
+// tellRefused says what a person has to do where the rendezvous refuses to sign this device in, once for each reason in a row. told is the reason
+// that was told last.
+func (p *Peer) tellRefused(err error, told rendezvous.Code) rendezvous.Code {
+	refusal, ok := errors.AsType[*rendezvous.Error](err)
+	if !ok {
+		return told // not reached: nothing new is known
+	}
+	switch refusal.Code {
+	case rendezvous.CodeNotEnrolled, rendezvous.CodeBanned:
+	default:
+		return ""
+	}
+	if refusal.Code != told {
+		cause := p.signInError(refusal)
+		p.log.Error("the rendezvous refuses this device", slog.String("reason", string(refusal.Code)))
+		p.hub.publish(Event{Type: EventError, Code: string(CodeOf(cause)), Message: cause.Error(), Reason: string(refusal.Code), Hint: hintOf(cause)})
+	}
+	return refusal.Code
 }
 
 // reconnectPause is the time from the beginning of a try to the next one. It spreads the reconnects of many peers over time: full jitter up to an upper end
@@ -197,6 +218,9 @@ func (p *Peer) prepare(ctx context.Context, conn *client.Conn) error {
 			return fmt.Errorf("look contacts up: %w", err)
 		}
 		p.core.post(func() { p.core.learnAll(time.Now(), conn, page, found) })
+		if err := p.republish(ctx, conn, found); err != nil {
+			return err
+		}
 	}
 	return nil
 }

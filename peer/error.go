@@ -107,7 +107,7 @@ var signInErrors = map[rendezvous.Code]Error{
 	rendezvous.CodePasswordTooWeak:    {Code: CodePasswordTooWeak, Message: "the password is too weak", Hint: "use at least 12 characters: several words are easy to remember"},
 	rendezvous.CodeRateLimited:        {Code: CodeRateLimited, Message: "too many attempts", Hint: "wait a little and try again"},
 	rendezvous.CodeBusy:               {Code: CodeRateLimited, Message: "the rendezvous is busy", Hint: "wait a little and try again"},
-	rendezvous.CodeNotEnrolled:        {Code: CodeNotSignedIn, Message: "this device is not enrolled any more", Hint: "sign in from an empty --home"},
+	rendezvous.CodeNotEnrolled:        {Code: CodeNotSignedIn, Message: "the rendezvous does not know this account and device any more", Hint: "ask its operator what became of them; `byway login` with an empty --home signs in anew, `byway register` if the name is free again; this home keeps the history"},
 	rendezvous.CodeBanned:             {Code: CodeNotSignedIn, Message: "the operator has banned this account", Hint: "ask the operator"},
 	rendezvous.CodeUnsupportedVersion: {Code: CodeFailed, Message: "the rendezvous speaks another version of the protocol", Hint: "update the older of the two programs"},
 }

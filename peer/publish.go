@@ -16,6 +16,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -83,6 +84,42 @@ func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
 func (c *core) published() bool {
 	own := c.devices[c.self.Fingerprint]
 	return own != nil && own.bundle != nil && own.bundle.Key.ID() == c.keys.Encryption[0].Public().ID()
+}
+
+// republish publishes our newest bundle again where the directory has shown none of this device or an older one: it may have been damaged, or
+// restored from a backup.
+func (p *Peer) republish(ctx context.Context, conn *client.Conn, shown []*rendezvous.Record) error {
+	var bundle []byte
+	var bundleErr error
+	if err := p.core.do(ctx, func() {
+		if !p.core.shown(shown) {
+			bundle, bundleErr = p.bundle()
+		}
+	}); err != nil || bundleErr != nil || bundle == nil {
+		return errors.Join(err, bundleErr)
+	}
+	p.log.Warn("the directory does not have this device's newest key; it is published again")
+	if err := conn.Publish(ctx, &rendezvous.Publish{Bundle: bundle}); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+		return fmt.Errorf("publish keys: %w", err)
+	}
+	return nil
+}
+
+// shown reports whether our own record among these, where there is one, has our newest key.
+func (c *core) shown(records []*rendezvous.Record) bool {
+	for _, rec := range records {
+		if rec.GetUsername() != c.self.Name {
+			continue
+		}
+		for _, d := range rec.GetDevices() {
+			if fp, err := identity.FingerprintFromBytes(d.GetFingerprint()); err != nil || fp != c.self.Fingerprint {
+				continue
+			}
+			b, err := rendezvous.ParseBundle(d.GetBundle(), c.keys.Identity.Public())
+			return err == nil && b.Key.ID() == c.keys.Encryption[0].Public().ID()
+		}
+	}
+	return true // this device is not on it: that is for others to say
 }
 
 // peerRecord signs the addresses at which this peer can be dialled. Loopback ones are told only to a rendezvous on this machine.

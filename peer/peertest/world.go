@@ -75,12 +75,15 @@ func New(t testing.TB, seed uint64) *World {
 	return w
 }
 
+// Data is the rendezvous's data directory.
+func (w *World) Data() string { return filepath.Join(w.dir, "rendezvous") }
+
 // StartRendezvous starts the rendezvous on the data it had before.
 func (w *World) StartRendezvous() {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	s, err := server.New(ctx, server.Config{
-		Data: filepath.Join(w.dir, "rendezvous"), NoMDNS: true, Version: "test", Logger: w.logger("rendezvous"),
+		Data: w.Data(), NoMDNS: true, Version: "test", Logger: w.logger("rendezvous"),
 		Listen:      []string{"/ip4/" + rendezvousIP + "/udp/8000/quic-v1"},
 		HostOptions: []libp2p.Option{simlibp2p.QUICSimnet(w.network, link())},
 		Hasher:      directory.Argon2(password.Params{MemoryKiB: 64, Time: 1, Threads: 1}),
