@@ -123,10 +123,10 @@ func (c *cast) afterFlip(name string) (told string, stopped bool) {
 	said := alice.stream.Stderr() + c.o.Stderr()
 	for line := range strings.Lines(said) {
 		if strings.Contains(line, "damage") {
-			return line, false
+			told = line // the last says what came of it
 		}
 	}
-	return "", false
+	return told, false
 }
 
 // histories fails the test where a history holds what nobody has written, or has lost more than a page.
