@@ -73,6 +73,8 @@ type core struct {
 	policies  map[delivery.Account]delivery.Policy // set by the person for this process
 	pings     map[[8]byte]chan<- delivery.NoticePong
 	readUpto  map[delivery.Account]uint64
+	crowd     float64   // how many waited for a commit of late
+	committed time.Time // when they last had one
 	lazy      time.Time // when the batch must be committed, though nothing waits for it; zero: there is none such
 	events    []Event   // made while the notices of a batch are told, and published together
 	retry     bool      // something could not leave: look again soon
@@ -208,9 +210,26 @@ func (c *core) run() {
 			}
 			return
 		}
-		c.settle(time.Now())
+		now := time.Now()
+		if wait := c.pause(now); wait > 0 {
+			timer.Reset(wait)
+			continue
+		}
+		c.settle(now)
 		timer.Reset(c.nextWake())
 	}
+}
+
+// pace is the least time between two commits while many wait for them.
+const pace = 3 * time.Millisecond
+
+// pause returns how long to wait before the next commit. Where one at a time waits it is at once. Where many do, commits that follow each other as
+// fast as they can would take all of the processor for a few messages each, and everybody would wait the longer for that.
+func (c *core) pause(now time.Time) time.Duration {
+	if c.crowd < 2 || len(c.after) == 0 || len(c.after) >= maxBatch/2 {
+		return 0
+	}
+	return c.committed.Add(pace).Sub(now)
 }
 
 // gather takes what else is there, and lets those run who are about to hand something in: what comes together costs one commit. It takes
@@ -278,6 +297,10 @@ func (c *core) settle(now time.Time) {
 				c.restart(err)
 				return
 			}
+		}
+		if waiting := len(c.after); waiting > 0 {
+			c.crowd += (float64(waiting) - c.crowd) / 8
+			c.committed = time.Now()
 		}
 		for _, done := range c.after {
 			done <- nil
