@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,6 +221,59 @@ func TestSilence(t *testing.T) {
 			t.Error("a push after the end")
 		}
 	})
+}
+
+// Whoever talks and is answered needs no heartbeat, but for the measurement; whoever is silent, or is not answered, has one every 5 s.
+func TestHeartbeatIsWhereNothingElseIs(t *testing.T) {
+	tests := []struct {
+		name     string
+		talk     bool // a frame a second
+		answered bool // each of them
+		least    int  // pings in a minute
+		most     int
+	}{
+		{"silent", false, false, 11, 12},
+		{"talks and is answered", true, true, 1, 2},
+		{"talks to no answer", true, false, 11, 12},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t)
+				var pings atomic.Int64
+				p.serve(t, func(s network.Stream, r *bufio.Reader) {
+					for {
+						in, err := rendezvous.ReadFrame(r)
+						switch {
+						case err != nil:
+							return
+						case in.GetPing() != nil:
+							pings.Add(1)
+							write(t, s, &rendezvous.Frame{Body: &rendezvous.Frame_Pong{Pong: &rendezvous.Pong{Token: in.GetPing().GetToken()}}})
+						case tc.answered:
+							write(t, s, &rendezvous.Frame{Body: &rendezvous.Frame_Deliver{Deliver: &rendezvous.Deliver{Id: 1}}})
+						}
+					}
+				})
+				c := p.dial(t)
+				go func() {
+					for range c.Pushes() {
+					}
+				}()
+				for range 60 {
+					time.Sleep(time.Second)
+					if tc.talk {
+						if err := c.Taken(1); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if got := int(pings.Load()); got < tc.least || got > tc.most {
+					t.Errorf("got %d pings in a minute, want %d to %d", got, tc.least, tc.most)
+				}
+			})
+		})
+	}
 }
 
 func TestBackPressureIsNotSilence(t *testing.T) {

@@ -124,27 +124,41 @@ func (c *Conn) push() bool {
 	}
 }
 
-// heartbeat pings and ends the connection after two intervals of silence.
+// measureEvery is how often a busy connection is pinged all the same, for RTT.
+const measureEvery = 6 * rendezvous.Heartbeat
+
+// heartbeat ends the connection after two intervals of silence. It pings where an interval has passed since this end spoke or the other did: a
+// busy connection needs no heartbeat.
 func (c *Conn) heartbeat() {
-	tick := time.NewTicker(rendezvous.Heartbeat)
-	defer tick.Stop()
-	for token := uint64(1); ; token++ {
+	timer := time.NewTimer(rendezvous.Heartbeat)
+	defer timer.Stop()
+	began := time.Now()
+	pinged := began
+	for token := uint64(1); ; {
 		select {
 		case <-c.done:
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
-		silent := time.Since(time.Unix(0, c.heard.Load()))
-		if silent >= 2*rendezvous.Heartbeat && !c.waiting.Load() {
+		now, heard, spoke := time.Now(), time.Unix(0, c.heard.Load()), c.writer.Wrote()
+		if now.Sub(heard) >= 2*rendezvous.Heartbeat && !c.waiting.Load() {
 			c.end(ErrSilent)
 			return
 		}
+		due := min(heard.UnixNano(), max(spoke.UnixNano(), began.UnixNano())) + int64(rendezvous.Heartbeat)
+		if wait := time.Duration(due - now.UnixNano()); wait > 0 && now.Sub(pinged) < measureEvery {
+			timer.Reset(wait)
+			continue
+		}
+		pinged = now
 		c.mu.Lock()
 		delete(c.pings, token-4)
-		c.pings[token] = time.Now()
+		c.pings[token] = now
 		c.mu.Unlock()
-		// A full queue is traffic enough; the next tick tries again.
+		// A full queue is traffic enough; the next beat tries again.
 		_ = c.writer.Add(&rendezvous.Frame{Body: &rendezvous.Frame_Ping{Ping: &rendezvous.Ping{Token: token}}})
+		token++
+		timer.Reset(rendezvous.Heartbeat)
 	}
 }
 

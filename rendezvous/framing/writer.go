@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/byway-chat/byway/rendezvous"
@@ -44,6 +45,7 @@ type Writer struct {
 	maxBytes  int           // immutable
 	ended     chan struct{} // closed when nothing will be written any more
 	deadline  time.Time     // of stream; owned by work
+	wrote     atomic.Int64  // Unix nanoseconds of the last Write; 0: none
 
 	mu      sync.Mutex // guards the following
 	pending *buffer    // nil: empty
@@ -148,6 +150,9 @@ func (w *Writer) admitLocked() error {
 	return nil
 }
 
+// Wrote returns when the last Write began: what it carried tells the other end that this one is there. It is 1970 before the first.
+func (w *Writer) Wrote() time.Time { return time.Unix(0, w.wrote.Load()) }
+
 // Queued returns how many frames and bytes wait to be written.
 func (w *Writer) Queued() (frames, bytes int) {
 	w.mu.Lock()
@@ -234,7 +239,9 @@ func (w *Writer) take(written *buffer) (batch *buffer, closed bool) {
 func (w *Writer) write(batch []byte) error {
 	for len(batch) > 0 {
 		n := min(len(batch), chunk)
-		if now := time.Now(); w.deadline.Sub(now) < writeTimeout*3/4 {
+		now := time.Now()
+		w.wrote.Store(now.UnixNano())
+		if w.deadline.Sub(now) < writeTimeout*3/4 {
 			w.deadline = now.Add(writeTimeout)
 			// A stream that cannot set deadlines is closed already, and Write says so.
 			_ = w.stream.SetWriteDeadline(w.deadline)
