@@ -52,8 +52,9 @@ func (b *batch) add(frame []byte) bool {
 		}
 		b.ids = ids
 		return ok
+	default:
+		return false
 	}
-	return false
 }
 
 func (b *batch) deliver(d rendezvous.Delivery) {

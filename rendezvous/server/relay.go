@@ -48,8 +48,9 @@ func (c *conn) carry(ctx context.Context, frame []byte) bool {
 			c.handOver(ctx)
 		}
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // batch is what the present read has brought so far.
