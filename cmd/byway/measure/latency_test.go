@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,7 +46,7 @@ func (l *latencies) quantile(q float64) time.Duration {
 // oneInFlight sends the next message when the receipt of the last is back.
 func oneInFlight(tb testing.TB, s scale) figures {
 	hub, node := startHub(tb), serve(tb, 0, 2)
-	var yard, ours, syncs latencies
+	var yard, ours, syncs, grows latencies
 	p := hubPairs(tb, hub, 1, false)[0]
 	p.onArrival = func(message []byte) { yard.add(age(message)) }
 	p.open(1, true)
@@ -69,6 +70,7 @@ func oneInFlight(tb testing.TB, s scale) figures {
 			}
 		})
 		probeDisk(tb, &syncs, s.pick(100, 50, 3))
+		probeGrowing(tb, &grows, s.pick(100, 50, 3))
 	}
 	settled(tb, []*couple{c})
 	var out figures
@@ -77,6 +79,7 @@ func oneInFlight(tb testing.TB, s scale) figures {
 	out.add("hub-p50-ms", inMilliseconds(yard.quantile(0.5)))
 	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
 	out.add("fsync-p50-ms", inMilliseconds(syncs.quantile(0.5)))
+	out.add("fsync-growing-p50-ms", inMilliseconds(grows.quantile(0.5)))
 	out.add("p50-over-2-fsyncs-ms", inMilliseconds(ours.quantile(0.5)-2*syncs.quantile(0.5)))
 	return out
 }
@@ -116,6 +119,26 @@ func probeDisk(tb testing.TB, to *latencies, times int) {
 	}
 }
 
+// probeGrowing measures the same for pages at the end of a file: SQLite's log grows until it has been copied back for the first time.
+func probeGrowing(tb testing.TB, to *latencies, times int) {
+	tb.Helper()
+	f, err := os.Create(filepath.Join(tb.TempDir(), "probe"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	for range times {
+		if _, err := f.Write(make([]byte, 4096)); err != nil {
+			tb.Fatal(err)
+		}
+		begun := time.Now()
+		if err := f.Sync(); err != nil {
+			tb.Fatal(err)
+		}
+		to.add(time.Since(begun))
+	}
+}
+
 // halfLoad measures first how much ten pairs can do, and then the latency at half of that: messages become due at even intervals whatever
 // becomes of those before, and their time counts from when they were due. The hub gets the same load.
 func halfLoad(tb testing.TB, s scale) figures {
@@ -133,11 +156,14 @@ func halfLoad(tb testing.TB, s scale) figures {
 	settled(tb, all)
 	half := max(highest.perSecond()/2, 100)
 	var ourSpent, yardSpent spent
+	var cpu, wall time.Duration
 	for range s.rounds {
 		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, half), nil)
+		begun, own := time.Now(), ownBusy(tb)
 		watch(all, &ours, s.warm, func() {
 			s.gauge(tb, node.pid(), &ourSpent, delivered(all), steady(tb, all, half, latencyText), nil)
 		})
+		cpu, wall = cpu+ownBusy(tb)-own, wall+time.Since(begun)
 		settled(tb, all)
 		probeDisk(tb, &syncs, s.pick(100, 50, 3))
 	}
@@ -147,6 +173,7 @@ func halfLoad(tb testing.TB, s scale) figures {
 	out.add("hub-p50-ms", inMilliseconds(yard.quantile(0.5)))
 	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
 	out.add("msg/s", ourSpent.perSecond())
+	out.add("cpu-%", 100*cpu.Seconds()/wall.Seconds()/float64(runtime.NumCPU()))
 	out.add("highest-msg/s", highest.perSecond())
 	out.add("fsync-p50-ms", inMilliseconds(syncs.quantile(0.5)))
 	out.add("fsync-p99-ms", inMilliseconds(syncs.quantile(0.99)))

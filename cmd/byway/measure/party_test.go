@@ -83,7 +83,7 @@ func (p *party) read(f func(peer.Event)) {
 // couple is two peers of which the first writes to the second. Every text begins with the time at which it was to be sent.
 type couple struct {
 	from, to *party
-	way      string // of SendOptions
+	way      string // of SendOptions; after meet, owned by the senders, who only read it
 	want     peer.Way
 	room     chan struct{} // one for each message that may be under way when the load is crowded
 
@@ -136,6 +136,9 @@ func (c *couple) meet() error {
 			return fmt.Errorf("%s and %s do not meet: %w", c.from.name, c.to.name, err)
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+	if c.want == peer.WayLAN {
+		c.way = "auto" // as people send: the link is there, and is preferred
 	}
 	return c.settle()
 }
