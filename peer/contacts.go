@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
@@ -45,6 +46,7 @@ type device struct {
 	inits      *rate.Limiter // of the sessions that it opens
 	resetAsked time.Time     // when we last asked it for a new session
 	resetTaken time.Time     // when it last asked us
+	replaced   session.ID    // the session that we ended ourselves when we asked it: it may ask for the same, and what went into it is sent again
 	blocked    int           // envelopes kept while it is not accepted
 }
 

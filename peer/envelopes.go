@@ -67,9 +67,11 @@ func (c *core) receive(in inbound) {
 		c.receiveInit(in, header)
 		return
 	}
-	r, _ := c.receiver(header.Session)
+	r, known := c.receiver(header.Session)
 	if r == nil {
-		c.askReset(in, header.Session)
+		if known || !c.awaitInit(in, header.Session) {
+			c.askReset(in, header.Session)
+		}
 		return
 	}
 	if r.device != in.device {
@@ -188,6 +190,9 @@ func (c *core) receiveInit(in inbound, header session.Header) {
 		c.keep(r)
 		c.move(r)
 		c.opened(in, opened.Payload)
+		for _, early := range c.lobby.early.leave(header.Session) {
+			c.receive(early)
+		}
 	}
 }
 
@@ -209,16 +214,21 @@ func (c *core) opened(in inbound, payload []byte) {
 	}
 }
 
-// resetSession ends the session that a device says it cannot open, before anything is sent again: it must go into a new one. A Reset of any other
-// session, or the next within ten seconds, is no reason to send everything again.
+// resetSession ends the session that a device says it cannot open, before anything is sent again: it must go into a new one. A Reset of the
+// one that we ended when we asked for a Reset ourselves is as good; one of any other session, or the next within ten seconds, is no reason to send
+// everything again.
 func (c *core) resetSession(d *device, id session.ID) bool {
 	s := c.senders[d.Fingerprint]
 	now := time.Now()
-	if s == nil || s.chain.ID() != id || now.Sub(d.resetTaken) < resetEvery {
+	current := s != nil && s.chain.ID() == id
+	again := id == d.replaced && id != (session.ID{})
+	if !current && !again || now.Sub(d.resetTaken) < resetEvery {
 		return false
 	}
-	d.resetTaken = now
-	delete(c.senders, d.Fingerprint)
+	d.resetTaken, d.replaced = now, session.ID{}
+	if current {
+		delete(c.senders, d.Fingerprint)
+	}
 	return true
 }
 
@@ -258,7 +268,10 @@ func (c *core) askReset(in inbound, id session.ID) {
 	if now := time.Now(); now.Sub(d.resetAsked) > resetEvery {
 		d.resetAsked = now
 		// It goes in a new session: the device may know ours as little as we know its, and then would never open what we ask.
-		delete(c.senders, d.Fingerprint)
+		if s := c.senders[d.Fingerprint]; s != nil {
+			d.replaced = s.chain.ID()
+			delete(c.senders, d.Fingerprint)
+		}
 		c.engine.Reset(d.contact.Name, in.device, id)
 	}
 	in.taken()

@@ -21,6 +21,7 @@ type lobby struct {
 	asking int
 	count  int // envelopes in names
 	bytes  int
+	early  early
 }
 
 // add keeps an envelope in the order of its coming. One too many is not kept, and not taken.

@@ -1,0 +1,117 @@
+package peer
+
+import (
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/crypto/identity/identitytest"
+	"github.com/byway-chat/byway/crypto/session"
+	"github.com/byway-chat/byway/peer/delivery"
+)
+
+// opening is a session of bob's to alice's core: its opening and one envelope more.
+func opening(t *testing.T, c *core) (id session.ID, first, second []byte) {
+	t.Helper()
+	payload := (&delivery.Payload{Kind: delivery.KindPong, Pong: &delivery.Pong{Way: WayRelay}}).Append(nil)
+	bob := identitytest.Keyring(1)
+	chain, first, err := session.Begin(rand.Reader, session.Start{
+		From: session.Party{Name: "bob", Fingerprint: fingerprint(1)}, Signer: bob.Identity, To: c.self,
+		Key: c.keys.Encryption[0].Public(), Time: time.Now(),
+	}, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err = chain.Seal(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chain.ID(), first, second
+}
+
+// TestOvertakenOpening gives a core the second envelope of a session before the first, as two ways do. Both are opened, and no other session is asked for.
+func TestOvertakenOpening(t *testing.T) {
+	c, _ := desk(t)
+	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(c.quit) }) // for the timer: this core does not run
+	id, first, second := opening(t, c)
+	taken := 0
+	in := inbound{name: "bob", device: fingerprint(1), way: WayRelay, taken: func() { taken++ }}
+	in.envelope = second
+	c.receive(in)
+	if taken != 0 {
+		t.Error("taken before it could be opened")
+	}
+	in.envelope = first
+	c.receive(in)
+	if r, _ := c.receiver(id); taken != 2 || r == nil || c.lobby.early.count != 0 || c.lobby.early.bytes != 0 {
+		t.Errorf("%d of 2 are taken, %d wait", taken, c.lobby.early.count)
+	}
+	if asked := c.devices[fingerprint(1)].resetAsked; !asked.IsZero() {
+		t.Error("another session was asked for")
+	}
+}
+
+// TestEarlyIsBounded fills the place for what has overtaken.
+func TestEarlyIsBounded(t *testing.T) {
+	var e early
+	for range maxEarly {
+		if _, ok := e.add(session.ID{1}, inbound{envelope: []byte{1}}); !ok {
+			t.Fatal("no room")
+		}
+	}
+	if _, ok := e.add(session.ID{2}, inbound{}); ok {
+		t.Error("more are kept than there is room for")
+	}
+	if all := e.leave(session.ID{1}); len(all) != maxEarly || e.count != 0 || e.bytes != 0 {
+		t.Errorf("%d left, %d stay", len(all), e.count)
+	}
+	if _, ok := e.add(session.ID{2}, inbound{envelope: make([]byte, maxEarlyBytes+1)}); ok {
+		t.Error("more bytes are kept than there is room for")
+	}
+}
+
+// TestCrossedResets has both sides forget the other's session at once. The Reset that comes names the session which was ended here to ask for one: what
+// went into it is sent again, but only once.
+func TestCrossedResets(t *testing.T) {
+	c, _ := desk(t)
+	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d := c.devices[fingerprint(1)]
+	if _, err := c.seal(now(t), d, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	ours := c.senders[d.Fingerprint].chain.ID()
+	c.askReset(inbound{name: "bob", device: d.Fingerprint, taken: func() {}}, session.ID{9})
+	if c.resetSession(d, session.ID{8}) || c.resetSession(d, session.ID{}) {
+		t.Error("a Reset of a session that never was is heard")
+	}
+	if !c.resetSession(d, ours) {
+		t.Error("a Reset of the session that was ended here is not heard")
+	}
+	if c.resetSession(d, ours) {
+		t.Error("the same Reset is heard twice")
+	}
+}
+
+// TestOpeningThatNeverComes asks for another session after a while.
+func TestOpeningThatNeverComes(t *testing.T) {
+	c, _ := desk(t)
+	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, second := opening(t, c)
+	taken := 0
+	c.receive(inbound{name: "bob", device: fingerprint(1), way: WayRelay, envelope: second, taken: func() { taken++ }})
+	d := c.devices[fingerprint(1)]
+	if taken != 0 || !d.resetAsked.IsZero() {
+		t.Error("asked at once")
+	}
+	(<-c.inbox)()
+	if taken != 1 || d.resetAsked.IsZero() {
+		t.Errorf("taken %d times, asked at %v", taken, d.resetAsked)
+	}
+}
