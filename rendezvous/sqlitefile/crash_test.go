@@ -463,3 +463,42 @@ func TestPinnedLogIsNotWrittenOver(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyElseCopiesBack replaces the connection that writes while the log is longer than what SQLite copies back by itself.
+func TestNobodyElseCopiesBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	f := openFile(t, path, testOptions())
+	random := rand.New(rand.NewPCG(1, 1))
+	frames := func() (m mark, copied uint32) {
+		f.markMu.Lock()
+		defer f.markMu.Unlock()
+		var b [indexSize]byte
+		if _, err := f.index.ReadAt(b[:], 0); err != nil {
+			t.Fatal(err)
+		}
+		m, ok := parseIndex(b[:])
+		if !ok {
+			t.Fatal("the index of the log cannot be read")
+		}
+		return m, copiedOf(b[:])
+	}
+	n := 0
+	for m, _ := frames(); m.frames < 1200; m, _ = frames() {
+		fill(t, f, random, n, 100)
+		n += 100
+	}
+	before, _ := frames()
+	// As a context does that ends within a transaction.
+	f.write.SetMaxIdleConns(0)
+	f.write.SetMaxIdleConns(1)
+	fill(t, f, random, n, 10)
+	if after, copied := frames(); copied > 0 || after.salt != before.salt {
+		t.Errorf("%d pages of the log were copied back; in the same life: %v", copied, after.salt == before.salt)
+	}
+	fill(t, f, random, n+10, 10)
+	want := contentOf(t, f.Reader())
+	closeFile(t, f)
+	if f := openFile(t, path, testOptions()); f.Report() != nil || !equalRows(contentOf(t, f.Reader()), want) {
+		t.Errorf("%v, or the content has changed", f.Report())
+	}
+}
