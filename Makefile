@@ -67,7 +67,7 @@ BENCHCOUNT ?= $(if $(SHORT),1,5)
 BENCHTIME ?= $(if $(SHORT),1s,3s)
 
 .PHONY: bench
-bench: ## every benchmark, some 25 minutes; SHORT=1: 3 minutes. bin/bench.txt is for benchstat, bin/bench.md the tables
+bench: ## every benchmark, some 25 minutes; SHORT=1: 2 minutes. bin/bench.txt is for benchstat, bin/bench.md the tables
 	@mkdir -p bin
 	@set -o pipefail; { \
 	  $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(if $(SHORT),100ms,1s) -count $(BENCHCOUNT) -p 1 \

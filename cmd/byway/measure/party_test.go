@@ -48,10 +48,11 @@ func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
 		if err := p.Up(background); err != nil {
 			return err
 		}
-		if st, err := p.Status(background); err != nil || !st.Rendezvous.Connected {
-			return fmt.Errorf("%s is not connected: %w", names[i], err)
+		st, err := p.Status(background)
+		if err == nil && !st.Rendezvous.Connected {
+			err = fmt.Errorf("%s is not connected", names[i])
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		tb.Fatal(err)
