@@ -99,7 +99,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		peerID:     p.host.ID(),
 		rendezvous: p.address.ID,
 		private:    p.cfg.Private,
-		log:        p.log, store: store, host: p.host, hub: p.hub, dials: &p.dials, keys: p.keys, typed: typed,
+		log:        p.log, store: store, host: p.host, hub: p.hub, dials: p.dials, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},

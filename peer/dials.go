@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // The budget of connection attempts of one process, whatever they are for and to whom: in an outage everything fails, and must not
@@ -17,31 +19,28 @@ const (
 	dialQueueTime = 3 * time.Second
 )
 
-// dials is a token bucket. The zero value is full.
+// dials is the budget: a bucket of tokens of which contacts may not take the last. newDials makes a full one.
 type dials struct {
-	mu    sync.Mutex // guards the following
-	spent float64    // of dialsBurst, at the time of at
-	at    time.Time
+	mu      sync.Mutex // held while tokens are counted and taken
+	limiter *rate.Limiter
 }
 
+func newDials() *dials { return &dials{limiter: rate.NewLimiter(dialsPerSecond, dialsBurst)} }
+
 // take takes n where n and keep are there, and else says how long to wait before asking again.
-func (d *dials) take(now time.Time, n, keep float64) (wait time.Duration) {
+func (d *dials) take(now time.Time, n, keep int) (wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if gone := now.Sub(d.at); gone > 0 {
-		d.spent = max(0, d.spent-gone.Seconds()*dialsPerSecond)
-		d.at = now
-	}
-	missing := d.spent + n + keep - dialsBurst
+	missing := float64(n+keep) - d.limiter.TokensAt(now)
 	if missing <= 0 {
-		d.spent += n
+		d.limiter.AllowN(now, n)
 		return 0
 	}
 	return time.Duration(missing/dialsPerSecond*float64(time.Second)) + time.Millisecond
 }
 
 // wait takes n as soon as n and keep are there, and returns false when ctx ends first.
-func (d *dials) wait(ctx context.Context, n, keep float64) bool {
+func (d *dials) wait(ctx context.Context, n, keep int) bool {
 	for ctx.Err() == nil {
 		left := d.take(time.Now(), n, keep)
 		if left == 0 {

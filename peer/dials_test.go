@@ -13,7 +13,7 @@ import (
 func TestDialsBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lasts = 5 * time.Minute
-		var budget dials
+		budget := newDials()
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		var mu sync.Mutex
