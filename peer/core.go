@@ -69,7 +69,8 @@ type core struct {
 	snapshot  map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
 	refs      *lru.Cache[delivery.MessageID, string]        // what the sender of a message wants echoed
 	greetings *rate.Limiter                                 // of unknown devices that open a link
-	lobby     lobby
+	strangers strangers
+	early     *lobby[session.ID]                   // what has overtaken the opening of its session
 	policies  map[delivery.Account]delivery.Policy // set by the person for this process
 	pings     map[[8]byte]chan<- delivery.NoticePong
 	readUpto  map[delivery.Account]uint64
@@ -103,7 +104,9 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
-		lobby: lobby{names: map[delivery.Account][]inbound{}}, greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), policies: map[delivery.Account]delivery.Policy{}, pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
+		strangers: strangers{lobby: newLobby[delivery.Account](maxStrangers, maxStrangersBytes)}, early: newLobby[session.ID](maxEarly, maxEarlyBytes),
+		greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), policies: map[delivery.Account]delivery.Policy{},
+		pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
 	}
 	c.dialCtx, c.dialStop = context.WithCancel(context.Background())
 	return c, nil

@@ -50,8 +50,8 @@ var errUnknownSender = errors.New("the sender's device is not known")
 
 // receive opens an envelope. Whatever is wrong with one ends there, without an answer: the sender must learn nothing from our errors.
 func (c *core) receive(in inbound) {
-	if _, asking := c.lobby.names[in.name]; asking {
-		c.lobby.add(in)
+	if c.strangers.expects(in.name) {
+		c.strangers.add(in.name, in)
 		return
 	}
 	header, err := session.Peek(in.envelope)
@@ -190,7 +190,7 @@ func (c *core) receiveInit(in inbound, header session.Header) {
 		c.keep(r)
 		c.move(r)
 		c.opened(in, opened.Payload)
-		for _, early := range c.lobby.early.leave(header.Session) {
+		for _, early := range c.early.leave(header.Session) {
 			c.receive(early)
 		}
 	}

@@ -14,53 +14,23 @@ const (
 	maxEarlyBytes = 4 << 20
 )
 
-// early is where envelopes wait that have overtaken the opening of their session. The zero value is ready. Owned by the core.
-type early struct {
-	sessions map[session.ID][]inbound
-	count    int
-	bytes    int
-}
-
-// add keeps an envelope in the order of its coming; false: there is no room for it. first reports that it is the only one of its session.
-func (e *early) add(id session.ID, in inbound) (first, ok bool) {
-	if e.count >= maxEarly || e.bytes+len(in.envelope) > maxEarlyBytes {
-		return false, false
-	}
-	if e.sessions == nil {
-		e.sessions = map[session.ID][]inbound{}
-	}
-	first = len(e.sessions[id]) == 0
-	e.sessions[id] = append(e.sessions[id], in)
-	e.count++
-	e.bytes += len(in.envelope)
-	return first, true
-}
-
-// leave takes out what waits for a session.
-func (e *early) leave(id session.ID) []inbound {
-	all := e.sessions[id]
-	delete(e.sessions, id)
-	for _, in := range all {
-		e.count--
-		e.bytes -= len(in.envelope)
-	}
-	return all
-}
-
 // awaitInit keeps an envelope of a known device until the opening of its session has come, or does not come; false: it is not kept.
 func (c *core) awaitInit(in inbound, id session.ID) bool {
 	if c.devices[in.device] == nil {
 		return false
 	}
-	first, ok := c.lobby.early.add(id, in)
+	first := !c.early.expects(id)
+	if !c.early.add(id, in) {
+		return false
+	}
 	if first {
 		time.AfterFunc(initWait, func() {
 			c.post(func() {
-				for _, in := range c.lobby.early.leave(id) {
+				for _, in := range c.early.leave(id) {
 					c.askReset(in, id)
 				}
 			})
 		})
 	}
-	return ok
+	return true
 }

@@ -46,29 +46,30 @@ func TestOvertakenOpening(t *testing.T) {
 	}
 	in.envelope = first
 	c.receive(in)
-	if r, _ := c.receiver(id); taken != 2 || r == nil || c.lobby.early.count != 0 || c.lobby.early.bytes != 0 {
-		t.Errorf("%d of 2 are taken, %d wait", taken, c.lobby.early.count)
+	if r, _ := c.receiver(id); taken != 2 || r == nil || c.early.count != 0 || c.early.bytes != 0 {
+		t.Errorf("%d of 2 are taken, %d wait", taken, c.early.count)
 	}
 	if asked := c.devices[fingerprint(1)].resetAsked; !asked.IsZero() {
 		t.Error("another session was asked for")
 	}
 }
 
-// TestEarlyIsBounded fills the place for what has overtaken.
-func TestEarlyIsBounded(t *testing.T) {
-	var e early
-	for range maxEarly {
-		if _, ok := e.add(session.ID{1}, inbound{envelope: []byte{1}}); !ok {
+// TestLobbyIsBounded fills a lobby by number and by bytes.
+func TestLobbyIsBounded(t *testing.T) {
+	const room = 10
+	l := newLobby[string](room, 1<<20)
+	for range room {
+		if !l.add("a", inbound{envelope: []byte{1}}) {
 			t.Fatal("no room")
 		}
 	}
-	if _, ok := e.add(session.ID{2}, inbound{}); ok {
+	if l.add("b", inbound{}) || l.expects("b") {
 		t.Error("more are kept than there is room for")
 	}
-	if all := e.leave(session.ID{1}); len(all) != maxEarly || e.count != 0 || e.bytes != 0 {
-		t.Errorf("%d left, %d stay", len(all), e.count)
+	if all := l.leave("a"); len(all) != room || l.count != 0 || l.bytes != 0 || l.expects("a") {
+		t.Errorf("%d left, %d stay", len(all), l.count)
 	}
-	if _, ok := e.add(session.ID{2}, inbound{envelope: make([]byte, maxEarlyBytes+1)}); ok {
+	if l.add("b", inbound{envelope: make([]byte, 1<<20)}) {
 		t.Error("more bytes are kept than there is room for")
 	}
 }

@@ -8,43 +8,16 @@ import (
 // Bounds of what waits while the directory is asked who somebody is. The rendezvous has at most 5 MiB in 4,608 envelopes under way that are not
 // taken, so it is never left with one that it believes to be here; what a link brings beyond is sent again.
 const (
-	maxAsking      = 64 // names that are asked about at a time
-	maxLobby       = 8192
-	maxLobbyBytes  = 8 << 20
-	lobbyEnvelopes = 128 // bytes that an envelope costs besides its own
+	maxAsking         = 64 // names that are asked about at a time
+	maxStrangers      = 8192
+	maxStrangersBytes = 8 << 20
 )
 
-// lobby is where envelopes wait whose senders are not known yet. Owned by the core.
-type lobby struct {
-	names  map[delivery.Account][]inbound
-	queue  []delivery.Account // names that nobody has asked about yet
+// strangers are senders about whom the directory is being asked, or will be. Owned by the core.
+type strangers struct {
+	*lobby[delivery.Account]
+	queue  []delivery.Account // those that nobody has asked about yet
 	asking int
-	count  int // envelopes in names
-	bytes  int
-	early  early
-}
-
-// add keeps an envelope in the order of its coming. One too many is not kept, and not taken.
-func (l *lobby) add(in inbound) bool {
-	size := len(in.envelope) + lobbyEnvelopes
-	if l.count >= maxLobby || l.bytes+size > maxLobbyBytes {
-		return false
-	}
-	l.names[in.name] = append(l.names[in.name], in)
-	l.count++
-	l.bytes += size
-	return true
-}
-
-// leave takes out what has come from a name.
-func (l *lobby) leave(name delivery.Account) []inbound {
-	all := l.names[name]
-	delete(l.names, name)
-	for _, in := range all {
-		l.count--
-		l.bytes -= len(in.envelope) + lobbyEnvelopes
-	}
-	return all
 }
 
 // introduce asks the directory who a sender is, and then tries once more, in order, what has come from that name meanwhile.
@@ -57,15 +30,15 @@ func (c *core) introduce(in inbound) {
 	if c.conn == nil {
 		return // not taken: it comes again when there is somebody to ask
 	}
-	if c.lobby.add(in) {
-		c.lobby.queue = append(c.lobby.queue, in.name)
+	if c.strangers.add(in.name, in) {
+		c.strangers.queue = append(c.strangers.queue, in.name)
 		c.askNext()
 	}
 }
 
 // askNext asks about as many names as may be asked about at a time.
 func (c *core) askNext() {
-	l := &c.lobby
+	l := &c.strangers
 	for l.asking < maxAsking && len(l.queue) > 0 {
 		name := l.queue[0]
 		l.queue = l.queue[1:]
