@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -134,4 +135,27 @@ func (p *Peer) signInError(err error) error {
 		return &Error{Code: CodeRendezvousUnreachable, Message: "the rendezvous does not answer", Hint: "try again; if it stays so, ask its operator", Err: err}
 	}
 	return &Error{Code: CodeFailed, Message: "signing in failed", Err: err}
+}
+
+// hintHistory does not say to begin a new history: what the person has decided about the keys of contacts is in it.
+const hintHistory = "restore " + historyFileName + " from a backup, or sign in from an empty --home, as a further device"
+
+// storeError gives what the history says the code and the cure that a person needs.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, history.ErrDiskFull):
+		return &Error{Code: CodeDiskFull, Message: "the disk is full", Hint: "free some space; nothing that was accepted is lost", Err: err}
+	case errors.Is(err, history.ErrOldFormat):
+		return &Error{Code: CodeFailed, Message: err.Error(), Hint: "sign in from an empty --home, as a further device", Err: err}
+	case errors.Is(err, history.ErrDamaged):
+		return &Error{Code: CodeFailed, Message: "the history file is damaged", Hint: hintHistory, Err: err}
+	}
+	return &Error{Code: CodeFailed, Message: "the history cannot be written", Hint: "check the disk and who owns the home", Err: err}
+}
+
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Hint
+	}
+	return ""
 }

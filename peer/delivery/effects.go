@@ -3,7 +3,8 @@ package delivery
 import "time"
 
 // Effects is what the owner must carry out: commit all Ops in one transaction, then do the Sends, then tell the Notices. If the
-// commit fails, nothing else may be done and the engine must be made anew from the disk: it is ahead of it.
+// commit fails, nothing else may be done and the engine must be made anew from the disk: it is ahead of it. Ops that are all [Late] may be
+// committed with later ones.
 type Effects struct {
 	Ops     []Op
 	Sends   []Send
@@ -15,6 +16,19 @@ func (e *Effects) Empty() bool { return len(e.Ops) == 0 && len(e.Sends) == 0 && 
 
 // Op is one change of the durable state: one of the Op types below.
 type Op interface{ op() }
+
+// Late reports whether ops may reach the disk after what follows from them was sent and told, in their order and before any later op: they say
+// only what other devices have acknowledged. Where they are lost, the messages are sent again and acknowledged again.
+func Late(ops []Op) bool {
+	for _, op := range ops {
+		switch op.(type) {
+		case OpCopy, OpProgress, OpSettle, OpRead:
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // OpEnqueue stores a new outgoing message and that its number is used up.
 type OpEnqueue struct{ Message Message }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Arrived handles a payload that a device of the given account has sealed for us. The way is the one that it came by.
+// Arrived handles a payload, no bundle, that a device of the given account has sealed for us. The way is the one that it came by.
 func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payload) {
 	a, r := e.account(from), e.remote(from, d)
 	switch p.Kind {
@@ -25,10 +25,7 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 		e.reply(r, w, Payload{Kind: KindPong, Pong: &Pong{Token: p.Ping.Token, Way: w}})
 	case KindPong:
 		e.notice(NoticePong{From: from, Device: d, Token: p.Pong.Token, Way: w})
-	case KindBundle:
-		for _, part := range p.Bundle {
-			e.Arrived(now, from, d, w, part)
-		}
+	case KindBundle: // the owner hands its parts over one by one
 	}
 }
 

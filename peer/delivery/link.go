@@ -41,7 +41,7 @@ func (e *Engine) setBack(a *account, r *remote, ack *Ack) bool {
 	return o != nil && ack.Tip != o.Prev
 }
 
-// renumber gives everything in the outbox of an account new numbers, from next on. What was given up is forgotten: its number means another
+// renumber gives everything in the outbox of an account new numbers, above next and all of ours. What was given up is forgotten: its number means another
 // message to the other side.
 func (e *Engine) renumber(now time.Time, a *account, next uint64) {
 	a.next = max(a.next, next) + 1 // so that an answer to the old ones cannot be taken for one to the new

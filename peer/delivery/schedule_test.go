@@ -129,7 +129,7 @@ func (n *net) settle(p *party, crash crashes) {
 		n.forget(p)
 		return
 	}
-	if crash == afterCommit || !relaxed(effects.Ops) || len(p.lazy) > 8 {
+	if crash == afterCommit || !Late(effects.Ops) || len(p.lazy) > 8 {
 		p.disk.apply(p.lazy)
 		p.lazy = nil
 	}
@@ -149,17 +149,6 @@ func (n *net) settle(p *party, crash crashes) {
 			delete(n.failed, progress.ID)
 		}
 	}
-}
-
-// relaxed reports whether ops may wait for the next commit.
-func relaxed(ops []Op) bool {
-	return !slices.ContainsFunc(ops, func(op Op) bool {
-		switch op.(type) {
-		case OpCopy, OpProgress, OpSettle, OpRead:
-			return false
-		}
-		return true
-	})
 }
 
 // forget ends a process with what it had not committed. Nobody was told that such messages were accepted.

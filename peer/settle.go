@@ -1,0 +1,152 @@
+package peer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/rendezvous/client"
+)
+
+// settle carries out what the batch has led to: disk first, then the network, then the people.
+func (c *core) settle(now time.Time) {
+	if next := c.engine.NextTick(); !next.IsZero() && !now.Before(next) {
+		c.engine.Tick(now)
+	}
+	c.retry = false
+	effects := c.engine.Take(now)
+	c.batch.Ops = append(c.batch.Ops, effects.Ops...)
+	var batch history.Batch
+	if c.hurry(now, effects.Ops) {
+		c.movedSessions(now)
+		batch, c.batch, c.lazy = c.batch, history.Batch{}, time.Time{}
+		if !batch.Empty() {
+			if err := c.store.Commit(context.Background(), &batch); err != nil { // a commit is never given up half way
+				c.restart(err)
+				return
+			}
+		}
+		if waiting := len(c.after); waiting > 0 {
+			c.crowd += (float64(waiting) - c.crowd) / 8
+			c.committed = time.Now()
+		}
+		for _, done := range c.after {
+			done <- nil
+		}
+		c.after = nil
+		c.acknowledge()
+	}
+	if batch.Refused > 0 {
+		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
+	}
+	c.dispatch(now, effects.Sends)
+	c.tellAll(now, effects.Notices, batch.Orders)
+}
+
+// lazily is how long it may take until the disk knows what another device has on its own.
+const lazily = 20 * time.Millisecond
+
+// hurry reports whether the batch must be on the disk now, of which fresh are the newest ops. What may be late waits for the next commit, and so does
+// the place of a session where nothing else came with it.
+func (c *core) hurry(now time.Time, fresh []delivery.Op) bool {
+	if len(c.after)+len(c.batch.Contacts)+len(c.batch.Blocked)+len(c.batch.Released) > 0 || !delivery.Late(fresh) {
+		return true
+	}
+	if len(c.batch.Ops)+len(c.moved) == 0 {
+		return true // there is nothing to put on the disk
+	}
+	if c.lazy.IsZero() {
+		c.lazy = now.Add(lazily)
+	}
+	return !now.Before(c.lazy)
+}
+
+// acknowledge tells the rendezvous what it may forget. What a connection that has ended was not told is delivered again, and known as a
+// duplicate.
+func (c *core) acknowledge() {
+	if len(c.taken) > 0 && c.conn != nil {
+		_ = c.conn.Taken(c.taken...)
+	}
+	c.taken = c.taken[:0]
+}
+
+// restart begins again from the disk after a failed commit: memory is ahead of it, and nothing of what was to be acknowledged may
+// be. The connections are given up, so that whatever was not acknowledged comes again.
+func (c *core) restart(cause error) {
+	cause = storeError(cause)
+	c.log.Error("history does not commit", slog.Any("error", cause))
+	for _, done := range c.after {
+		done <- cause
+	}
+	c.after, c.taken, c.batch, c.lazy = nil, nil, history.Batch{}, time.Time{}
+	c.sessions.Purge()
+	c.moved = nil
+	clear(c.senders)
+	clear(c.submits)
+	if c.conn != nil {
+		go func(conn *client.Conn) { _ = conn.Close() }(c.conn) // its end comes back as an event
+	}
+	c.dropLinks()
+	c.hub.publish(Event{Type: EventError, Code: string(CodeOf(cause)), Message: cause.Error(), Hint: hintOf(cause)})
+	if err := c.load(context.Background()); err != nil {
+		c.broken = storeError(err)
+		c.log.Error("history does not load", slog.Any("error", err))
+	}
+}
+
+// load makes contacts and engine from the disk.
+func (c *core) load(ctx context.Context) error {
+	contacts, err := c.store.Contacts(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := c.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	clear(c.contacts)
+	clear(c.devices)
+	for _, record := range contacts {
+		c.remember(record)
+	}
+	for i, d := range snapshot.Devices {
+		if known := c.devices[d.Device]; known != nil {
+			snapshot.Devices[i].Account = known.contact.Name
+		}
+	}
+	snapshot.Past = past{c}
+	c.engine = delivery.New(delivery.Account(c.self.Name), snapshot, delivery.Limits{})
+	now := time.Now()
+	for _, ct := range c.contacts {
+		c.engine.SetDevices(now, ct.Name, ct.accepted(c.self.Fingerprint))
+	}
+	if c.conn != nil {
+		c.engine.RelayUp(now)
+	}
+	return nil
+}
+
+// pace is the least time between two commits while many wait for them.
+const pace = 3 * time.Millisecond
+
+// pause returns how long to wait before the next commit. Where one at a time waits it is at once. Where many do, commits that follow each other as
+// fast as they can would take all of the processor for a few messages each, and everybody would wait the longer for that.
+func (c *core) pause(now time.Time) time.Duration {
+	if c.crowd < 2 || len(c.after) == 0 || len(c.after) >= maxBatch/2 {
+		return 0
+	}
+	return c.committed.Add(pace).Sub(now)
+}
+
+// past answers the engine from the history. What cannot be read was not there: a message is then shown again rather than lost.
+type past struct{ c *core }
+
+func (p past) Has(d delivery.Device, id delivery.MessageID) bool {
+	has, err := p.c.store.Has(context.Background(), d, id)
+	if err != nil {
+		p.c.log.Error("history does not read", slog.Any("error", err))
+	}
+	return has
+}
