@@ -136,17 +136,22 @@ func TestSetBackSender(t *testing.T) {
 	}
 }
 
-// TestRenumbered wants a receiver to take messages under new numbers without a gap, and to show none that it had under an old one.
-func TestRenumbered(t *testing.T) {
+// receiving is bob's engine on a disk, and what brings it a payload of alice's.
+func receiving(t *testing.T) (*disk, func(*Payload) Effects) {
 	d := newDisk(t)
 	e := New("bob", Snapshot{Past: d}, Limits{})
 	e.RelayUp(t0)
-	arrive := func(p *Payload) Effects {
+	return d, func(p *Payload) Effects {
 		e.Arrived(t0, "alice", alice1, WayRelay, p)
 		out := e.Take(t0)
 		d.apply(out.Ops)
 		return out
 	}
+}
+
+// TestRenumbered wants a receiver to take messages under new numbers without a gap, and to show none that it had under an old one.
+func TestRenumbered(t *testing.T) {
+	d, arrive := receiving(t)
 	for i := range uint64(4) {
 		arrive(textOf(i+1, 1, 1))
 	}
@@ -181,15 +186,7 @@ func TestRenumbered(t *testing.T) {
 
 // TestOtherLink wants nothing to be taken that does not go on from what is there, next or held, and the answer to say so.
 func TestOtherLink(t *testing.T) {
-	d := newDisk(t)
-	e := New("bob", Snapshot{Past: d}, Limits{})
-	e.RelayUp(t0)
-	arrive := func(p *Payload) Effects {
-		e.Arrived(t0, "alice", alice1, WayRelay, p)
-		out := e.Take(t0)
-		d.apply(out.Ops)
-		return out
-	}
+	d, arrive := receiving(t)
 	arrive(textOf(1, 1, 1))
 	other := textOf(2, 1, 1)
 	other.Text.Prev = Link{9}

@@ -74,7 +74,7 @@ func (s *Store) rememberLocked(ctx context.Context) error {
 		{columns + "WHERE open > 0", func(r *sql.Rows) error { return s.openRow(r, mem) }},
 	}
 	for _, step := range steps {
-		if err := s.each(ctx, step.query, step.row); err != nil {
+		if err := each(ctx, s.write, step.query, step.row); err != nil {
 			return classify("read outbox", err)
 		}
 	}
@@ -82,8 +82,9 @@ func (s *Store) rememberLocked(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) each(ctx context.Context, query string, row func(*sql.Rows) error) error {
-	rows, err := s.write.QueryContext(ctx, query)
+// each calls row for each row of a query.
+func each(ctx context.Context, db *sql.DB, query string, row func(*sql.Rows) error) error {
+	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}

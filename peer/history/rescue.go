@@ -100,7 +100,7 @@ func (x *rescuer) key() error {
 func (x *rescuer) read() error {
 	var altered []runSpan
 	sound := 0
-	err := x.each(columns, func(rows *sql.Rows) error {
+	err := each(x.ctx, x.db, columns, func(rows *sql.Rows) error {
 		r, err := x.s.scan(rows)
 		if err != nil {
 			return x.altered(rows, &altered)
@@ -210,7 +210,7 @@ func (x *rescuer) contacts() error {
 		return nil
 	}
 	known := map[[16]byte]bool{}
-	err := x.each("SELECT tag FROM contacts", func(rows *sql.Rows) error {
+	err := each(x.ctx, x.db, "SELECT tag FROM contacts", func(rows *sql.Rows) error {
 		var tag []byte
 		err := rows.Scan(&tag)
 		if len(tag) == 16 {
@@ -221,7 +221,7 @@ func (x *rescuer) contacts() error {
 	if err != nil {
 		return err
 	}
-	err = x.each("SELECT tag, name FROM accounts", func(rows *sql.Rows) error {
+	err = each(x.ctx, x.db, "SELECT tag, name FROM accounts", func(rows *sql.Rows) error {
 		var tag, sealed []byte
 		if err := rows.Scan(&tag, &sealed); err != nil {
 			return err
@@ -251,18 +251,4 @@ func (x *rescuer) contacts() error {
 		}
 	}
 	return nil
-}
-
-func (x *rescuer) each(query string, row func(*sql.Rows) error) error {
-	rows, err := x.db.QueryContext(x.ctx, query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := row(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }

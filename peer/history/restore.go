@@ -16,7 +16,7 @@ func (s *Store) Snapshot(ctx context.Context) (delivery.Snapshot, error) {
 		return delivery.Snapshot{}, err
 	}
 	held := map[delivery.Device][]delivery.Incoming{}
-	err := s.each(ctx, "SELECT device, n, sealed FROM held ORDER BY device, n", func(r *sql.Rows) error { return s.heldRow(r, held) })
+	err := each(ctx, s.write, "SELECT device, n, sealed FROM held ORDER BY device, n", func(r *sql.Rows) error { return s.heldRow(r, held) })
 	if err != nil {
 		return delivery.Snapshot{}, classify("read messages out of turn", err)
 	}
