@@ -41,7 +41,7 @@ func (r *Reader) Next() ([]byte, error) {
 	for {
 		from, to, err := r.whole()
 		if err != nil {
-			r.release()
+			r.large = nil // not given back: More was true, so what was returned before is in use
 			return nil, err
 		}
 		if to > 0 && to <= r.end {

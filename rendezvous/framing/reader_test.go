@@ -140,3 +140,37 @@ func TestReaderErrors(t *testing.T) {
 		})
 	}
 }
+
+// What Next has returned stays what it was also when the next frame turns out to be none: the buffer must not go to another Reader then.
+func TestReaderKeepsABatchBeforeAnError(t *testing.T) {
+	frame, err := rendezvous.AppendFrame(nil, submit(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := append(bytes.Repeat(frame, 3), 0xff, 0xff, 0xff, 0x7f)
+	r := NewReader(&chunks{pieces: [][]byte{frame, wire}, before: func() {}})
+	var batch [][]byte
+	for range 4 {
+		got, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, got)
+	}
+	if !r.More() {
+		t.Fatal("the error behind the frames is not seen")
+	}
+	if _, err := r.Next(); !errors.Is(err, rendezvous.ErrFrameTooLarge) {
+		t.Fatalf("got %v, want %v", err, rendezvous.ErrFrameTooLarge)
+	}
+	// Whoever reads next would write into it.
+	for range 10 {
+		clear(readBuffers.Get().(*buffer).b)
+	}
+	_, prefix := binary.Uvarint(frame)
+	for i, got := range batch[1:] {
+		if !bytes.Equal(got, frame[prefix:]) {
+			t.Errorf("frame %d has changed", i+1)
+		}
+	}
+}
