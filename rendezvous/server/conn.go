@@ -134,11 +134,7 @@ func (c *conn) read(ctx context.Context) error {
 
 // frame hands one frame to its handler.
 func (c *conn) frame(ctx context.Context, frame []byte) error {
-	if c.carry(ctx, frame) {
-		return nil
-	}
-	if token, ok := rendezvous.ParsePing(frame); ok {
-		c.pong(token)
+	if id, kind, body, ok := rendezvous.SplitFrame(frame); ok && c.byHand(ctx, id, kind, body) {
 		return nil
 	}
 	f, err := rendezvous.ParseFrame(frame)
@@ -149,10 +145,32 @@ func (c *conn) frame(ctx context.Context, frame []byte) error {
 	return nil
 }
 
-// pong answers a heartbeat.
-func (c *conn) pong(token uint64) {
-	var frame [16]byte
-	c.sent(c.writer.AddEncoded(rendezvous.AppendPong(frame[:0], token)))
+// byHand hands a body that is parsed without the generated code to its handler. It reports false for any other, and for one that only the
+// generated code can parse.
+func (c *conn) byHand(ctx context.Context, id uint64, kind rendezvous.Kind, body []byte) bool {
+	switch kind {
+	case rendezvous.KindPing:
+		token, ok := rendezvous.ParsePing(body)
+		if ok {
+			c.pong(id, token)
+		}
+		return ok
+	case rendezvous.KindSubmit:
+		device, envelope, liveOnly, ok := rendezvous.ParseSubmit(body)
+		if ok {
+			c.submit(id, device, envelope, liveOnly)
+		}
+		return ok
+	case rendezvous.KindTaken:
+		return c.carryTaken(ctx, body)
+	default:
+		return false
+	}
+}
+
+// pong answers a heartbeat. Thousands of idle peers ask for little else, so it allocates nothing.
+func (c *conn) pong(id, token uint64) {
+	c.sent(c.writer.AddAppended(func(buf []byte) []byte { return rendezvous.AppendPong(buf, id, token) }))
 }
 
 // written ends the stream when its last frame is written, or none can be. After a clean end it gives the peer a moment to read what was said.

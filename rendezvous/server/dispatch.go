@@ -19,7 +19,7 @@ func (c *conn) dispatch(ctx context.Context, f *rendezvous.Frame) {
 		c.taken(ctx, id, body.Taken)
 		return
 	case *rendezvous.Frame_Ping:
-		c.send(&rendezvous.Frame{Id: id, Body: &rendezvous.Frame_Pong{Pong: &rendezvous.Pong{Token: body.Ping.GetToken()}}})
+		c.pong(id, body.Ping.GetToken())
 		return
 	case *rendezvous.Frame_Pong:
 		return

@@ -20,37 +20,21 @@ type carried struct {
 
 var carriedPool = sync.Pool{New: func() any { return new(carried) }}
 
-// carry takes a frame of the relay's family to be handed over with those around it, on the reader goroutine. It reports false for any
-// other frame, and for one that only the generated code can parse.
-func (c *conn) carry(ctx context.Context, frame []byte) bool {
-	id, kind, body, ok := rendezvous.SplitFrame(frame)
+// carryTaken gathers what a Taken names, on the reader goroutine. It reports false for one that only the generated code can parse.
+func (c *conn) carryTaken(ctx context.Context, body []byte) bool {
+	batch := c.batch()
+	before := len(batch.taken)
+	ids, refusals, ok := rendezvous.ParseTaken(body, batch.taken)
 	if !ok {
+		batch.taken = ids[:before]
 		return false
 	}
-	switch kind {
-	case rendezvous.KindSubmit:
-		device, envelope, liveOnly, ok := rendezvous.ParseSubmit(body)
-		if ok {
-			c.submit(id, device, envelope, liveOnly)
-		}
-		return ok
-	case rendezvous.KindTaken:
-		batch := c.batch()
-		var refusals uint64
-		before := len(batch.taken)
-		batch.taken, refusals, ok = rendezvous.ParseTaken(body, batch.taken)
-		if !ok {
-			batch.taken = batch.taken[:before]
-			return false
-		}
-		c.told(refusals)
-		if len(batch.taken) >= rendezvous.MaxNumbers {
-			c.handOver(ctx)
-		}
-		return true
-	default:
-		return false
+	batch.taken = ids
+	c.told(refusals)
+	if len(batch.taken) >= rendezvous.MaxNumbers {
+		c.handOver(ctx)
 	}
+	return true
 }
 
 // batch is what the present read has brought so far.

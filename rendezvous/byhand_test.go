@@ -12,13 +12,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestCarriedFramesGolden(t *testing.T) {
+func TestByHandGolden(t *testing.T) {
 	device := bytes.Repeat([]byte{0xdd}, 2)
 	for _, tc := range []struct {
 		name string
 		got  []byte
 		want string // length, frame id, kind and length of the body, body
 	}{
+		{"pong", AppendPong(nil, 5, 300), "08" + "0805" + "9a0103" + "08ac02"},
+		{"pong nothing", AppendPong(nil, 0, 0), "03" + "9a0100"},
 		{"submit", AppendSubmit(nil, 7, device, []byte{1, 2}, true), "0f" + "0807" + "92030a" + "0a02dddd" + "12020102" + "1801"},
 		{"submit nothing", AppendSubmit(nil, 0, nil, nil, false), "03" + "920300"},
 		{
@@ -48,7 +50,7 @@ func generated(t rapid.TB, f *Frame) []byte {
 }
 
 // What is written by hand is what the generated code writes.
-func TestCarriedFramesAreAsGenerated(t *testing.T) {
+func TestByHandIsAsGenerated(t *testing.T) {
 	number := rapid.OneOf(rapid.Just(uint64(0)), rapid.Uint64Range(0, 300), rapid.Uint64())
 	data := rapid.SliceOfN(rapid.Byte(), 0, 300)
 	near := rapid.SliceOfNDistinct(rapid.Uint64Range(0, 40), 0, 30, rapid.ID)
@@ -58,6 +60,7 @@ func TestCarriedFramesAreAsGenerated(t *testing.T) {
 		ids, at, name := rapid.OneOf(near, far).Draw(t, "ids"), number.Draw(t, "at"), rapid.String().Draw(t, "name")
 		state := rapid.SampledFrom([]Outcome_State{0, Outcome_TAKEN, Outcome_STORED, Outcome_REFUSED}).Draw(t, "state")
 		for _, pair := range [][2][]byte{
+			{AppendPong(nil, id, at), generated(t, &Frame{Id: id, Body: &Frame_Pong{Pong: &Pong{Token: at}}})},
 			{
 				AppendSubmit(nil, id, device, envelope, flag),
 				generated(t, &Frame{Id: id, Body: &Frame_Submit{Submit: &Submit{Device: device, Envelope: envelope, LiveOnly: flag}}}),
@@ -82,13 +85,13 @@ func TestCarriedFramesAreAsGenerated(t *testing.T) {
 			if !bytes.Equal(pair[0], pair[1]) {
 				t.Fatalf("by hand   %x\ngenerated %x", pair[0], pair[1])
 			}
-			checkCarried(t, pair[0][len(binary.AppendUvarint(nil, uint64(len(pair[1])))):])
+			checkByHand(t, pair[0][len(binary.AppendUvarint(nil, uint64(len(pair[1])))):])
 		}
 	})
 }
 
-// checkCarried compares what the hand-written parsers make of a frame, where they take it, with what the generated code does.
-func checkCarried(t rapid.TB, frame []byte) (taken bool) {
+// checkByHand compares what the hand-written parsers make of a frame, where they take it, with what the generated code does.
+func checkByHand(t rapid.TB, frame []byte) (taken bool) {
 	t.Helper()
 	id, kind, body, ok := SplitFrame(frame)
 	if !ok {
@@ -96,6 +99,11 @@ func checkCarried(t rapid.TB, frame []byte) (taken bool) {
 	}
 	var by Frame
 	switch kind {
+	case KindPing:
+		var m Ping
+		if m.Token, ok = ParsePing(body); ok {
+			by.Body = &Frame_Ping{Ping: &m}
+		}
 	case KindSubmit:
 		var m Submit
 		if m.Device, m.Envelope, m.LiveOnly, ok = ParseSubmit(body); ok {
@@ -166,18 +174,29 @@ func (x *Outcome) orNew() *Outcome {
 }
 
 // What every program sends is taken by the hand-written parsers; what is unusual is left to the generated code.
-func TestCarriedFramesAreTaken(t *testing.T) {
+func TestByHandIsTaken(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		frame []byte
 		want  bool
 	}{
+		{"ping", generated(t, &Frame{Body: &Frame_Ping{Ping: &Ping{Token: 1}}})[1:], true},
+		{"ping nothing", generated(t, &Frame{Body: &Frame_Ping{Ping: &Ping{}}})[1:], true},
+		{"ping with the largest token", generated(t, &Frame{Body: &Frame_Ping{Ping: &Ping{Token: math.MaxUint64}}})[1:], true},
+		{"ping with an id", generated(t, &Frame{Id: 5, Body: &Frame_Ping{Ping: &Ping{Token: 1}}})[1:], true},
 		{"submit", AppendSubmit(nil, 1, []byte("d"), []byte("e"), false)[1:], true},
 		{"deliver", AppendDeliver(nil, &Delivery{ID: 1, Envelope: []byte("e")})[1:], true},
 		{"taken", AppendTaken(nil, []uint64{1}, 0)[1:], true},
 		{"outcome", AppendOutcome(nil, Settled{State: Outcome_TAKEN}, []uint64{1, 3})[1:], true},
 		{"unknown fields in the body", []byte{0x92, 3, 4, 0x38, 1, 0x12, 0}, false},
-		{"another body", generated(t, &Frame{Id: 1, Body: &Frame_Ping{Ping: &Ping{Token: 1}}})[1:], false},
+		{"another body", generated(t, &Frame{Id: 1, Body: &Frame_Pong{Pong: &Pong{Token: 1}}})[1:], false},
+		{"ping without its body", []byte{0x92, 1}, false},
+		{"ping with a field that is not known", []byte{0x92, 1, 2, 0x10, 1}, false},
+		{"ping with a token twice", []byte{0x92, 1, 4, 8, 1, 8, 2}, true},
+		{"ping with a token that is cut", []byte{0x92, 1, 2, 8, 0x80}, false},
+		{"ping with a body that is cut", []byte{0x92, 1, 5, 8}, false},
+		{"ping twice", []byte{0x92, 1, 0, 0x92, 1, 0}, false},
+		{"ping with something behind", []byte{0x92, 1, 2, 8, 1, 0xff}, false},
 		{"two bodies", []byte{0x92, 3, 0, 0xaa, 3, 0}, false},
 		{"the id last", []byte{0x92, 3, 0, 8, 1}, false},
 		{"nothing", nil, false},
@@ -188,21 +207,36 @@ func TestCarriedFramesAreTaken(t *testing.T) {
 		{"the longest run", generated(t, &Frame{Body: &Frame_Taken{Taken: &Taken{Deliveries: []*Run{{First: 1, More: MaxNumbers - 1}}}}})[1:], true},
 		{"an endless run", generated(t, &Frame{Body: &Frame_Taken{Taken: &Taken{Deliveries: []*Run{{More: math.MaxUint64}}}}})[1:], false},
 	} {
-		if got := checkCarried(t, tc.frame); got != tc.want {
+		if got := checkByHand(t, tc.frame); got != tc.want {
 			t.Errorf("%s: taken %v, want %v", tc.name, got, tc.want)
 		}
 	}
 }
 
-func FuzzCarriedFrames(f *testing.F) {
+func FuzzByHand(f *testing.F) {
+	f.Add([]byte{0x92, 0x01, 0x02, 0x08, 0x07})
+	f.Add([]byte{0x92, 0x01, 0x03, 0x08, 0x80, 0x00})
 	f.Add(AppendSubmit(nil, 1, []byte("d"), []byte("e"), true)[1:])
 	f.Add(AppendDeliver(nil, &Delivery{ID: 1, Username: "bob", Envelope: []byte("e"), Stored: true, SubmittedMs: 77})[1:])
 	f.Add(AppendTaken(nil, []uint64{1, 2, 9}, 4)[1:])
 	f.Add(AppendOutcome(nil, Settled{State: Outcome_REFUSED, Code: CodeBusy, RetryAfterMs: 5}, []uint64{1, 3})[1:])
-	f.Fuzz(func(t *testing.T, frame []byte) { checkCarried(t, frame) })
+	f.Fuzz(func(t *testing.T, frame []byte) { checkByHand(t, frame) })
 }
 
-func BenchmarkCarry(b *testing.B) {
+// A rendezvous with thousands of idle peers does little else.
+func TestHeartbeatAllocatesNothing(t *testing.T) {
+	ping := generated(t, &Frame{Body: &Frame_Ping{Ping: &Ping{Token: math.MaxUint64}}})[1:]
+	buf := make([]byte, 0, 64)
+	if n := testing.AllocsPerRun(100, func() {
+		id, _, body, _ := SplitFrame(ping)
+		token, _ := ParsePing(body)
+		buf = AppendPong(buf[:0], id, token)
+	}); n != 0 {
+		t.Errorf("a heartbeat costs %v allocations", n)
+	}
+}
+
+func BenchmarkByHand(b *testing.B) {
 	device, envelope := make([]byte, 32), make([]byte, 154)
 	var buf []byte
 	b.ReportAllocs()

@@ -1,18 +1,17 @@
 package rendezvous
 
 import (
-	"encoding/binary"
 	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The frames that carry envelopes are encoded and parsed by hand: they are nearly all that travels, and the generated code costs more
-// than everything else that is done for an envelope. What is written here is byte for byte what the generated code writes. What the
-// parsers do not take ("ok" is false) is left to the generated code; what they take means the same to it.
+// The frames that carry envelopes, and the heartbeats of thousands of idle peers, are encoded and parsed by hand: they are nearly all that travels, and
+// the generated code costs more than everything else that is done for them. What is written here is byte for byte what the generated code
+// writes. What the parsers do not take ("ok" is false) is left to the generated code; what they take means the same to it.
 
-// MaxNumbers is how many envelopes one Taken or Outcome may name: more than can be under way, and few enough to be looked through at once.
+// MaxNumbers is how many envelopes one Taken or Outcome may name: about as many as can be under way, and few enough to be looked through at once.
 const MaxNumbers = 4096
 
 // Kind tells what the body of a frame is: the number of its field in [Frame].
@@ -20,6 +19,8 @@ type Kind protowire.Number
 
 // The bodies that this file knows.
 const (
+	KindPing    Kind = 18
+	KindPong    Kind = 19
 	KindSubmit  Kind = 50
 	KindOutcome Kind = 51
 	KindDeliver Kind = 52
@@ -46,31 +47,19 @@ func SplitFrame(frame []byte) (id uint64, kind Kind, body []byte, ok bool) {
 	return id, Kind(number), body, true
 }
 
-// fields calls f for each field of a message: with v for a number, with b for bytes. It reports false when the message does not parse
-// or f reports false, which it does for a field that it does not know.
-func fields(message []byte, f func(number protowire.Number, wire protowire.Type, v uint64, b []byte) bool) bool {
-	for len(message) > 0 {
-		number, wire, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return false
-		}
-		message = message[n:]
-		var v uint64
-		var b []byte
-		switch wire {
-		case protowire.VarintType:
-			v, n = protowire.ConsumeVarint(message)
-		case protowire.BytesType:
-			b, n = protowire.ConsumeBytes(message)
-		default:
-			return false
-		}
-		if n < 0 || !f(number, wire, v, b) {
-			return false
-		}
-		message = message[n:]
-	}
-	return true
+// ParsePing parses the body of a Ping.
+func ParsePing(body []byte) (token uint64, ok bool) {
+	ok = fields(body, func(number protowire.Number, wire protowire.Type, v uint64, _ []byte) bool {
+		token = v
+		return number == 1 && wire == protowire.VarintType
+	})
+	return token, ok
+}
+
+// AppendPong appends a Pong as a frame with its length.
+func AppendPong(buf []byte, id, token uint64) []byte {
+	buf = appendFrameHead(buf, id, KindPong, sizeNumber(token))
+	return appendNumber(buf, 1, token)
 }
 
 // ParseSubmit parses the body of a Submit. The results alias it.
@@ -93,7 +82,7 @@ func ParseSubmit(body []byte) (device, envelope []byte, liveOnly, ok bool) {
 
 // AppendSubmit appends a Submit as a frame with its length.
 func AppendSubmit(buf []byte, id uint64, device, envelope []byte, liveOnly bool) []byte {
-	size := sizeBytes(1, device) + sizeBytes(2, envelope) + sizeBool(3, liveOnly)
+	size := sizeBytes(device) + sizeBytes(envelope) + sizeNumber(protowire.EncodeBool(liveOnly))
 	buf = appendFrameHead(buf, id, KindSubmit, size)
 	buf = appendBytes(buf, 1, device)
 	buf = appendBytes(buf, 2, envelope)
@@ -143,8 +132,8 @@ func ParseDeliver(body []byte, d *Delivery) bool {
 
 // AppendDeliver appends a Deliver as a frame with its length. The name is a [Username].
 func AppendDeliver(buf []byte, d *Delivery) []byte {
-	size := sizeNumber(1, d.ID) + sizeBytes(2, d.Username) + sizeBytes(3, d.Device) + sizeBytes(4, d.Envelope) +
-		sizeBool(5, d.Stored) + sizeNumber(6, d.SubmittedMs)
+	size := sizeNumber(d.ID) + sizeBytes(d.Username) + sizeBytes(d.Device) + sizeBytes(d.Envelope) +
+		sizeNumber(protowire.EncodeBool(d.Stored)) + sizeNumber(d.SubmittedMs)
 	buf = appendFrameHead(buf, 0, KindDeliver, size)
 	buf = appendNumber(buf, 1, d.ID)
 	buf = appendBytes(buf, 2, d.Username)
@@ -177,7 +166,7 @@ func ParseTaken(body []byte, ids []uint64) (taken []uint64, refusals uint64, ok 
 // AppendTaken appends a Taken as a frame with its length. It sorts ids, which are at most [MaxNumbers] and differ from one another.
 func AppendTaken(buf []byte, ids []uint64, refusals uint64) []byte {
 	slices.Sort(ids)
-	buf = appendFrameHead(buf, 0, KindTaken, sizeRuns(1, ids)+sizeNumber(2, refusals))
+	buf = appendFrameHead(buf, 0, KindTaken, sizeRuns(ids)+sizeNumber(refusals))
 	buf = appendRuns(buf, 1, ids)
 	return appendNumber(buf, 2, refusals)
 }
@@ -216,7 +205,7 @@ func ParseOutcome(body []byte, ids []uint64) (submits []uint64, s Settled, ok bo
 // AppendOutcome appends an Outcome as a frame with its length. It sorts ids, which are at most [MaxNumbers] and differ from one another.
 func AppendOutcome(buf []byte, s Settled, ids []uint64) []byte {
 	slices.Sort(ids)
-	size := sizeNumber(1, uint64(s.State)) + sizeBytes(2, s.Code) + sizeNumber(3, s.RetryAfterMs) + sizeRuns(4, ids)
+	size := sizeNumber(uint64(s.State)) + sizeBytes(s.Code) + sizeNumber(s.RetryAfterMs) + sizeRuns(ids)
 	buf = appendFrameHead(buf, 0, KindOutcome, size)
 	buf = appendNumber(buf, 1, uint64(s.State))
 	buf = appendBytes(buf, 2, s.Code)
@@ -224,7 +213,7 @@ func AppendOutcome(buf []byte, s Settled, ids []uint64) []byte {
 	return appendRuns(buf, 4, ids)
 }
 
-// parseRun appends the numbers of a Run to ids, and reports false where there would be more than most.
+// parseRun is unroll for a Run that is encoded.
 func parseRun(run []byte, ids []uint64, most int) ([]uint64, bool) {
 	var first, more uint64
 	ok := fields(run, func(number protowire.Number, wire protowire.Type, v uint64, _ []byte) bool {
@@ -238,7 +227,15 @@ func parseRun(run []byte, ids []uint64, most int) ([]uint64, bool) {
 		}
 		return true
 	})
-	if !ok || len(ids) >= most || more >= uint64(most-len(ids)) {
+	if !ok {
+		return ids, false
+	}
+	return unroll(ids, first, more, most)
+}
+
+// unroll appends the numbers of a run to ids, and reports false where there would be more than most.
+func unroll(ids []uint64, first, more uint64, most int) ([]uint64, bool) {
+	if len(ids) >= most || more >= uint64(most-len(ids)) {
 		return ids, false
 	}
 	for i := range more + 1 {
@@ -251,11 +248,8 @@ func parseRun(run []byte, ids []uint64, most int) ([]uint64, bool) {
 func Numbers(ids []uint64, runs []*Run) (named []uint64, ok bool) {
 	most := len(ids) + MaxNumbers
 	for _, r := range runs {
-		if len(ids) >= most || r.GetMore() >= uint64(most-len(ids)) {
+		if ids, ok = unroll(ids, r.GetFirst(), r.GetMore(), most); !ok {
 			return ids, false
-		}
-		for i := range r.GetMore() + 1 {
-			ids = append(ids, r.GetFirst()+i)
 		}
 	}
 	return ids, true
@@ -280,74 +274,4 @@ func run(ids []uint64) int {
 		n++
 	}
 	return n
-}
-
-func sizeRuns(number protowire.Number, ids []uint64) int {
-	size := 0
-	for len(ids) > 0 {
-		n := run(ids)
-		size += protowire.SizeTag(number) + 1 + sizeNumber(1, ids[0]) + sizeNumber(2, uint64(n-1)) // a Run is shorter than 128 bytes
-		ids = ids[n:]
-	}
-	return size
-}
-
-func appendRuns(buf []byte, number protowire.Number, ids []uint64) []byte {
-	for len(ids) > 0 {
-		n := run(ids)
-		buf = protowire.AppendTag(buf, number, protowire.BytesType)
-		buf = append(buf, byte(sizeNumber(1, ids[0])+sizeNumber(2, uint64(n-1))))
-		buf = appendNumber(buf, 1, ids[0])
-		buf = appendNumber(buf, 2, uint64(n-1))
-		ids = ids[n:]
-	}
-	return buf
-}
-
-// appendFrameHead appends all of a frame that comes before a body of the given size.
-func appendFrameHead(buf []byte, id uint64, kind Kind, size int) []byte {
-	tag := protowire.EncodeTag(protowire.Number(kind), protowire.BytesType)
-	frame := sizeNumber(1, id) + protowire.SizeVarint(tag) + protowire.SizeVarint(uint64(size)) + size
-	buf = binary.AppendUvarint(buf, uint64(frame))
-	buf = appendNumber(buf, 1, id)
-	buf = binary.AppendUvarint(buf, tag)
-	return binary.AppendUvarint(buf, uint64(size))
-}
-
-// The fields of proto3: what is zero or empty is not written. All numbers of fields here are below 16, so a tag is one byte.
-
-func sizeNumber(_ protowire.Number, v uint64) int {
-	if v == 0 {
-		return 0
-	}
-	return 1 + protowire.SizeVarint(v)
-}
-
-func sizeBool(_ protowire.Number, v bool) int {
-	if v {
-		return 2
-	}
-	return 0
-}
-
-func sizeBytes[T ~[]byte | ~string](_ protowire.Number, v T) int {
-	if len(v) == 0 {
-		return 0
-	}
-	return 1 + protowire.SizeBytes(len(v))
-}
-
-func appendNumber(buf []byte, number protowire.Number, v uint64) []byte {
-	if v == 0 {
-		return buf
-	}
-	return binary.AppendUvarint(append(buf, byte(number)<<3|byte(protowire.VarintType)), v)
-}
-
-func appendBytes[T ~[]byte | ~string](buf []byte, number protowire.Number, v T) []byte {
-	if len(v) == 0 {
-		return buf
-	}
-	buf = binary.AppendUvarint(append(buf, byte(number)<<3|byte(protowire.BytesType)), uint64(len(v)))
-	return append(buf, v...)
 }
