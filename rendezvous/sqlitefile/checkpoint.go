@@ -8,16 +8,18 @@ import (
 	"io"
 	"log/slog"
 	"os"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // tail follows the log as it grows, proves each frame, and gathers the sums of the pages in it that the file of sums does not know yet.
 type tail struct {
 	f       *os.File // nil until there is a log
 	header  logHeader
-	next    int            // frame to be read
-	sum     chain          // of the frame before it
-	pages   uint32         // of the file after the last commit that was read
-	changed map[uint32]sum // since the sums were settled
+	next    int                   // frame to be read
+	sum     chain                 // of the frame before it
+	pages   uint32                // of the file after the last commit that was read
+	changed map[uint32]bitrot.Sum // since the sums were settled
 }
 
 // read goes on up to and with frame n. An error that wraps ErrDamaged says that the log is not what was written.
@@ -44,7 +46,7 @@ func (t *tail) read(path string, n int) error {
 		t.header, t.next, t.sum = header, 0, header.sum
 	}
 	if t.changed == nil {
-		t.changed = map[uint32]sum{}
+		t.changed = map[uint32]bitrot.Sum{}
 	}
 	b := make([]byte, frameHeaderSize+header.pageSize)
 	for ; t.next < n; t.next++ {
@@ -56,7 +58,7 @@ func (t *tail) read(path string, n int) error {
 			return fmt.Errorf("read frame %d of the log: %w", t.next+1, ErrDamaged)
 		}
 		t.sum = fr.sum
-		t.changed[fr.page] = sumOf(b[frameHeaderSize:])
+		t.changed[fr.page] = bitrot.Of(b[frameHeaderSize:])
 		if fr.commit > 0 {
 			t.pages = fr.commit
 		}

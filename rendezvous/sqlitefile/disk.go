@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // What stands beside a database NAME.
@@ -56,7 +58,7 @@ func sizeOf(path string) (int64, error) {
 }
 
 // sumFile returns the sums of all pages of a closed database.
-func sumFile(path string) (pages []sum, pageSize int, err error) {
+func sumFile(path string) (pages []bitrot.Sum, pageSize int, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, err
@@ -81,7 +83,7 @@ func sumFile(path string) (pages []sum, pageSize int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		pages = append(pages, sumOf(b))
+		pages = append(pages, bitrot.Of(b))
 	}
 }
 

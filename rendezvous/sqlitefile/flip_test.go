@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 func TestHealthy(t *testing.T) {
@@ -139,7 +141,7 @@ func meaning(t testing.TB, path, suffix string, at int) bool {
 		case at < sumsStart:
 			return false
 		}
-		return page((at-sumsStart)/sumSize + 1)
+		return page((at-sumsStart)/bitrot.Size + 1)
 	}
 	return true
 }

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // image is the database as its main file and its log give it together, page by page. It only reads.
@@ -56,7 +58,7 @@ func lockPage(pageSize int) uint32 { return uint32((1<<30)/pageSize) + 1 }
 
 // verify compares every page that must come from the main file with its sum, and fills in mended and lost. It reads the file once, with as many
 // goroutines as there are processors, which have ended when it returns.
-func (im *image) verify(want []sum) (damage []Damage, err error) {
+func (im *image) verify(want []bitrot.Sum) (damage []Damage, err error) {
 	im.mended, im.lost = map[uint32][]byte{}, map[uint32]string{}
 	for page, where := range im.log.unknown {
 		im.lost[page] = where
@@ -93,7 +95,7 @@ func (im *image) verify(want []sum) (damage []Damage, err error) {
 }
 
 // verifyChunk looks at the pages from first on that fit into b.
-func (im *image) verifyChunk(first uint32, b []byte, want []sum, mu *sync.Mutex) (damage []Damage, err error) {
+func (im *image) verifyChunk(first uint32, b []byte, want []bitrot.Sum, mu *sync.Mutex) (damage []Damage, err error) {
 	n, err := im.main.ReadAt(b, int64(first-1)*int64(im.pageSize))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read page %d: %w", first, err)
@@ -109,25 +111,25 @@ func (im *image) verifyChunk(first uint32, b []byte, want []sum, mu *sync.Mutex)
 			continue
 		}
 		block := b[int(i)*im.pageSize:][:im.pageSize]
-		found := lost
+		found := bitrot.Lost
 		if int(i+1)*im.pageSize <= n && int(p) <= len(want) {
-			found = mend(block, want[p-1])
+			found = bitrot.Mend(block, want[p-1])
 		}
-		if found == healthy {
+		if found == bitrot.Healthy {
 			continue
 		}
-		d := Damage{Page: p, Mended: found != lost}
-		if found == sumWrong {
+		d := Damage{Page: p, Mended: found != bitrot.Lost}
+		if found == bitrot.SumWrong {
 			d = Damage{File: sumsSuffix, Page: p, Mended: true}
 		}
 		damage = append(damage, d)
 		mu.Lock()
 		switch found {
-		case lost:
+		case bitrot.Lost:
 			im.lost[p] = "the main file"
-		case mended:
+		case bitrot.Mended:
 			im.mended[p] = slices.Clone(block)
-		case healthy, sumWrong: // it is what it was
+		case bitrot.Healthy, bitrot.SumWrong: // it is what it was
 		}
 		mu.Unlock()
 	}

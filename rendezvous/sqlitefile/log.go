@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // pageLog is what a closed log holds of committed transactions.
@@ -53,23 +55,23 @@ func readLog(f io.ReaderAt, size int64, pageSize int, m mark, done copied) (*pag
 	if _, err := f.ReadAt(head, 0); err != nil {
 		return nil, fmt.Errorf("read the head of the log: %w", err)
 	}
-	var found finding
+	var found bitrot.Finding
 	switch log.header, found = mendLogHeader(head); found {
-	case mended:
+	case bitrot.Mended:
 		log.found(Damage{File: logSuffix, Detail: "its header", Mended: true})
-	case lost:
+	case bitrot.Lost:
 		if m.frames == 0 { // nothing was committed in this life of the log, as far as anyone knows
 			return log, nil
 		}
 		log.found(Damage{File: logSuffix, Detail: "its header"})
 		log.header = logHeader{order: nativeOrder(), pageSize: pageSize, salt: m.salt}
-	case healthy, sumWrong: // it is what it was
+	case bitrot.Healthy, bitrot.SumWrong: // it is what it was
 	}
 	if log.header.pageSize != pageSize || m.frames > 0 && m.salt != log.header.salt {
 		s.missing(0)
 		return log, nil
 	}
-	s.sum, s.seed = log.header.sum, found != lost
+	s.sum, s.seed = log.header.sum, found != bitrot.Lost
 	for i := range int((size - logHeaderSize) / int64(frameHeaderSize+pageSize)) {
 		if err := s.frame(i); err != nil {
 			return nil, err
@@ -103,19 +105,19 @@ func (s *scan) frame(i int) error {
 	if err := readFrame(s.f, i, b); err != nil {
 		return err
 	}
-	fr, found := parseFrame(b), lost
+	fr, found := parseFrame(b), bitrot.Lost
 	if s.seed { // else the frame before is lost, its checksum with it, and this one cannot be proven
 		fr, found = s.log.header.mendFrame(s.sum, b)
 	}
-	if found == lost && s.seed && s.vouched(i, b) {
-		fr, found = parseFrame(b), mended
+	if found == bitrot.Lost && s.seed && s.vouched(i, b) {
+		fr, found = parseFrame(b), bitrot.Mended
 	}
-	if found == mended {
+	if found == bitrot.Mended {
 		s.log.mended[i] = b
 	}
-	s.known, s.broken = append(s.known, fr), append(s.broken, found == lost)
+	s.known, s.broken = append(s.known, fr), append(s.broken, found == bitrot.Lost)
 	// The checksum that stands in a broken frame is most likely sound, and then it proves the next one.
-	s.sum, s.seed = fr.sum, found != lost || fr.salt == s.log.header.salt
+	s.sum, s.seed = fr.sum, found != bitrot.Lost || fr.salt == s.log.header.salt
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // mark says how far the log reached after a commit, so that a damaged last transaction is not taken for one that was never finished. It is
@@ -39,19 +41,19 @@ func (m *mark) marshal() []byte {
 		suspect = 1
 	}
 	b = binary.LittleEndian.AppendUint64(b, suspect)
-	b = append(b, make([]byte, markSize-sumSize-len(b))...)
-	return appendSum(b, sumOf(b))
+	b = append(b, make([]byte, markSize-bitrot.Size-len(b))...)
+	return bitrot.Append(b, bitrot.Of(b))
 }
 
 // parseMark reads a mark and turns back a single flipped bit.
-func parseMark(b []byte) (mark, finding) {
+func parseMark(b []byte) (mark, bitrot.Finding) {
 	if len(b) != markSize {
-		return mark{}, lost
+		return mark{}, bitrot.Lost
 	}
-	body := b[:markSize-sumSize]
-	found := mend(body, readSum(b[markSize-sumSize:]))
-	if found == lost || !bytes.HasPrefix(body, []byte(markMagic)) {
-		return mark{}, lost
+	body := b[:markSize-bitrot.Size]
+	found := bitrot.Mend(body, bitrot.Read(b[markSize-bitrot.Size:]))
+	if found == bitrot.Lost || !bytes.HasPrefix(body, []byte(markMagic)) {
+		return mark{}, bitrot.Lost
 	}
 	m := mark{
 		generation: binary.LittleEndian.Uint64(body[8:]),
@@ -65,13 +67,13 @@ func parseMark(b []byte) (mark, finding) {
 }
 
 // loadMark reads the mark beside a file. A missing one says nothing.
-func loadMark(path string) (m mark, found finding, err error) {
+func loadMark(path string) (m mark, found bitrot.Finding, err error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) == 0 {
-		return mark{}, healthy, nil
+		return mark{}, bitrot.Healthy, nil
 	}
 	if err != nil {
-		return mark{}, lost, fmt.Errorf("read the mark of the log: %w", err)
+		return mark{}, bitrot.Lost, fmt.Errorf("read the mark of the log: %w", err)
 	}
 	m, found = parseMark(b)
 	return m, found, nil

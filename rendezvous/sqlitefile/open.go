@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // Open opens the file or makes it (0600), after it has compared all of it with its sums. Where that finds damage it first makes a fresh file of what
@@ -109,7 +111,7 @@ func (f *File) prove(ctx context.Context) (*sums, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	if found != healthy {
+	if found != bitrot.Healthy {
 		damage = append(damage, Damage{File: markSuffix, Mended: true})
 	}
 	report := &Report{Time: f.opts.now()}

@@ -5,41 +5,9 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
-)
 
-// TestMend turns back every single bit of a block, and leaves alone what has two wrong.
-func TestMend(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	for _, size := range []int{56, 504, 4096} {
-		block := make([]byte, size)
-		for i := range block {
-			block[i] = byte(random.Int())
-		}
-		want := sumOf(block)
-		for bit := range size * 8 {
-			if size == 4096 && bit%37 != 0 {
-				continue
-			}
-			b := bytes.Clone(block)
-			b[bit/8] ^= 1 << (bit % 8)
-			if found := mend(b, want); found != mended || !bytes.Equal(b, block) {
-				t.Fatalf("bit %d of %d: got %v", bit, size, found)
-			}
-			other := (bit + 1 + random.IntN(size*8-1)) % (size * 8)
-			b[bit/8] ^= 1 << (bit % 8)
-			b[other/8] ^= 1 << (other % 8)
-			two := bytes.Clone(b)
-			if found := mend(b, want); found != lost || !bytes.Equal(b, two) {
-				t.Fatalf("bits %d and %d of %d: got %v", bit, other, size, found)
-			}
-		}
-		for bit := range 64 {
-			if found := mend(block, want^1<<bit); found != sumWrong {
-				t.Fatalf("bit %d of the sum: got %v", bit, found)
-			}
-		}
-	}
-}
+	"github.com/byway-chat/byway/rendezvous/bitrot"
+)
 
 // TestMendFrame turns back what the log's own checksum can tell, and never turns back anything else.
 func TestMendFrame(t *testing.T) {
@@ -61,9 +29,9 @@ func TestMendFrame(t *testing.T) {
 			b[bit/8] ^= 1 << (bit % 8)
 			all++
 			switch _, found := h.mendFrame(before, b); {
-			case found == mended && bytes.Equal(b, whole):
+			case found == bitrot.Mended && bytes.Equal(b, whole):
 				turned++
-			case found != lost:
+			case found != bitrot.Lost:
 				t.Fatalf("bit %d: got %v, and the frame is not what it was", bit, found)
 			}
 		}

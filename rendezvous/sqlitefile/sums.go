@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // The sums of a file's pages stand in a file beside it:
@@ -29,7 +31,7 @@ const (
 )
 
 // noSum stands for a page whose content means nothing.
-const noSum sum = 0
+const noSum bitrot.Sum = 0
 
 // sumsHeader says what the sums are of.
 type sumsHeader struct {
@@ -37,7 +39,7 @@ type sumsHeader struct {
 	pageSize    int
 	copied      copied // what had come from the log; its pages is also the number of sums
 	outlineSize int
-	outlineSum  sum
+	outlineSum  bitrot.Sum
 }
 
 func (h *sumsHeader) marshal() []byte {
@@ -50,20 +52,20 @@ func (h *sumsHeader) marshal() []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(h.copied.frames))
 	b = binary.LittleEndian.AppendUint32(b, h.copied.pages)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.outlineSize))
-	b = appendSum(b, h.outlineSum)
-	b = append(b, make([]byte, sumsHeaderSize-sumSize-len(b))...)
-	return appendSum(b, sumOf(b))
+	b = bitrot.Append(b, h.outlineSum)
+	b = append(b, make([]byte, sumsHeaderSize-bitrot.Size-len(b))...)
+	return bitrot.Append(b, bitrot.Of(b))
 }
 
 // parseSumsHeader reads a header and turns back a single flipped bit.
-func parseSumsHeader(b []byte) (h sumsHeader, found finding) {
+func parseSumsHeader(b []byte) (h sumsHeader, found bitrot.Finding) {
 	if len(b) != sumsHeaderSize {
-		return h, lost
+		return h, bitrot.Lost
 	}
-	body := b[:sumsHeaderSize-sumSize]
-	found = mend(body, readSum(b[sumsHeaderSize-sumSize:]))
-	if found == lost || !bytes.HasPrefix(body, []byte(sumsMagic)) || binary.LittleEndian.Uint32(body[8:]) != sumsVersion {
-		return h, lost
+	body := b[:sumsHeaderSize-bitrot.Size]
+	found = bitrot.Mend(body, bitrot.Read(b[sumsHeaderSize-bitrot.Size:]))
+	if found == bitrot.Lost || !bytes.HasPrefix(body, []byte(sumsMagic)) || binary.LittleEndian.Uint32(body[8:]) != sumsVersion {
+		return h, bitrot.Lost
 	}
 	h.pageSize = int(binary.LittleEndian.Uint32(body[12:]))
 	h.generation = binary.LittleEndian.Uint64(body[16:])
@@ -71,9 +73,9 @@ func parseSumsHeader(b []byte) (h sumsHeader, found finding) {
 	h.copied.frames = int(binary.LittleEndian.Uint32(body[32:]))
 	h.copied.pages = binary.LittleEndian.Uint32(body[36:])
 	h.outlineSize = int(binary.LittleEndian.Uint64(body[40:]))
-	h.outlineSum = readSum(body[48:])
+	h.outlineSum = bitrot.Read(body[48:])
 	if h.copied.pages > maxPages || h.outlineSize < 0 || h.outlineSize > outlineRoom || h.pageSize < 512 || h.pageSize > 65536 {
-		return h, lost
+		return h, bitrot.Lost
 	}
 	return h, found
 }
@@ -100,7 +102,7 @@ type sums struct {
 	f       *os.File
 	header  sumsHeader
 	outline outline
-	pages   []sum // of page 1 and on; nil once it is open for changes only
+	pages   []bitrot.Sum // of page 1 and on; nil once it is open for changes only
 }
 
 // loadSums reads the sums beside a database and says what is wrong with them. s is nil where there are none, or none that can be used.
@@ -130,36 +132,36 @@ func (s *sums) read() (damage []Damage, err error) {
 		return nil, fmt.Errorf("read the sums: %w", err)
 	}
 	header, found := parseSumsHeader(head[:sumsHeaderSize])
-	if found == lost {
+	if found == bitrot.Lost {
 		return []Damage{{File: sumsSuffix, Detail: "its header"}}, nil
 	}
-	if found != healthy {
+	if found != bitrot.Healthy {
 		damage = append(damage, Damage{File: sumsSuffix, Detail: "its header", Mended: true})
 	}
 	s.header = header
 	raw := head[sumsHeaderSize:][:header.outlineSize]
-	found = mend(raw, header.outlineSum)
-	if found != healthy || json.Unmarshal(raw, &s.outline) != nil {
+	found = bitrot.Mend(raw, header.outlineSum)
+	if found != bitrot.Healthy || json.Unmarshal(raw, &s.outline) != nil {
 		damage = append(damage, Damage{File: sumsSuffix, Detail: "its outline of the database", Mended: true}) // made anew with the file
 	}
-	if found == lost {
+	if found == bitrot.Lost {
 		s.outline = outline{}
 	}
-	b := make([]byte, int(header.copied.pages)*sumSize)
+	b := make([]byte, int(header.copied.pages)*bitrot.Size)
 	if n, err := s.f.ReadAt(b, sumsStart); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read the sums: %w", err)
 	} else if n < len(b) {
 		return append(damage, Damage{File: sumsSuffix, Detail: "it is too short"}), nil
 	}
-	s.pages = make([]sum, header.copied.pages)
+	s.pages = make([]bitrot.Sum, header.copied.pages)
 	for i := range s.pages {
-		s.pages[i] = readSum(b[i*sumSize:])
+		s.pages[i] = bitrot.Read(b[i*bitrot.Size:])
 	}
 	return damage, nil
 }
 
 // makeSums writes the sums of a database anew and fsyncs them: in one step, so that a crash leaves the old ones or none.
-func makeSums(path string, header sumsHeader, o outline, pages []sum) (s *sums, err error) {
+func makeSums(path string, header sumsHeader, o outline, pages []bitrot.Sum) (s *sums, err error) {
 	temp := path + ".tmp"
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -171,9 +173,9 @@ func makeSums(path string, header sumsHeader, o outline, pages []sum) (s *sums, 
 			s, err = nil, errors.Join(fmt.Errorf("make the sums: %w", err), f.Close(), os.Remove(temp))
 		}
 	}()
-	b := make([]byte, 0, len(pages)*sumSize)
+	b := make([]byte, 0, len(pages)*bitrot.Size)
 	for _, p := range pages {
-		b = appendSum(b, p)
+		b = bitrot.Append(b, p)
 	}
 	if _, err = f.WriteAt(b, sumsStart); err != nil {
 		return nil, err
@@ -200,7 +202,7 @@ func (s *sums) setOutline(o outline) error {
 		raw = []byte("{}")
 	}
 	s.outline = o
-	s.header.outlineSize, s.header.outlineSum = len(raw), sumOf(raw)
+	s.header.outlineSize, s.header.outlineSum = len(raw), bitrot.Of(raw)
 	if _, err := s.f.WriteAt(raw, sumsHeaderSize); err != nil {
 		return err
 	}
@@ -209,7 +211,7 @@ func (s *sums) setOutline(o outline) error {
 }
 
 // settle records what a finished checkpoint has copied, and returns after the fsync. On an error it may be called again with the same.
-func (s *sums) settle(done copied, changed map[uint32]sum) error {
+func (s *sums) settle(done copied, changed map[uint32]bitrot.Sum) error {
 	header := s.header
 	header.generation++
 	header.copied = done
@@ -228,7 +230,7 @@ func (s *sums) settle(done copied, changed map[uint32]sum) error {
 
 // writeEntries writes runs of neighbours at once. A page by which the file has grown without being written has no sum: SQLite has taken it and
 // given it back in one transaction.
-func (s *sums) writeEntries(pages uint32, changed map[uint32]sum) error {
+func (s *sums) writeEntries(pages uint32, changed map[uint32]bitrot.Sum) error {
 	for p := s.header.copied.pages + 1; p <= pages; p++ {
 		if _, ok := changed[p]; !ok {
 			changed[p] = noSum
@@ -245,9 +247,9 @@ func (s *sums) writeEntries(pages uint32, changed map[uint32]sum) error {
 			if !ok {
 				break
 			}
-			run = appendSum(run, one)
+			run = bitrot.Append(run, one)
 		}
-		if _, err := s.f.WriteAt(run, sumsStart+int64(first-1)*sumSize); err != nil {
+		if _, err := s.f.WriteAt(run, sumsStart+int64(first-1)*bitrot.Size); err != nil {
 			return err
 		}
 	}

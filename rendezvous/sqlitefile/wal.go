@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
+	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
 
 // The write-ahead log as https://sqlite.org/fileformat2.html#the_write_ahead_log describes it: a header, then frames of a header and a page. Each
@@ -82,18 +84,18 @@ func parseLogHeader(b []byte) (h logHeader, ok bool) {
 }
 
 // mendLogHeader turns back a single flipped bit, wherever in the header it is.
-func mendLogHeader(b []byte) (logHeader, finding) {
+func mendLogHeader(b []byte) (logHeader, bitrot.Finding) {
 	if h, ok := parseLogHeader(b); ok {
-		return h, healthy
+		return h, bitrot.Healthy
 	}
 	for i := range min(len(b), logHeaderSize) * 8 {
 		b[i/8] ^= 1 << (i % 8)
 		if h, ok := parseLogHeader(b); ok {
-			return h, mended
+			return h, bitrot.Mended
 		}
 		b[i/8] ^= 1 << (i % 8)
 	}
-	return logHeader{}, lost
+	return logHeader{}, bitrot.Lost
 }
 
 // frame is one page in the log.
@@ -118,31 +120,31 @@ func (h *logHeader) check(before chain, b []byte) (f frame, ok bool) {
 }
 
 // mendFrame turns back a single flipped bit of a frame, wherever in it it is.
-func (h *logHeader) mendFrame(before chain, b []byte) (frame, finding) {
+func (h *logHeader) mendFrame(before chain, b []byte) (frame, bitrot.Finding) {
 	f, ok := h.check(before, b)
 	if ok {
-		return f, healthy
+		return f, bitrot.Healthy
 	}
 	got := before.add(h.order, b[:8]).add(h.order, b[frameHeaderSize:])
 	wrongSalt, wrongSum := f.salt.off(h.salt), f.sum.off(got)
 	switch {
 	case wrongSalt > 1 || f.page == 0 && wrongSalt > 0:
-		return f, lost // of another life of the log
+		return f, bitrot.Lost // of another life of the log
 	case wrongSalt == 1 && wrongSum > 0:
-		return f, lost
+		return f, bitrot.Lost
 	case wrongSalt == 1:
-		return h.setSum(b, got), mended
+		return h.setSum(b, got), bitrot.Mended
 	}
 	// One bit of the page can look like one bit of the checksum, and like another bit of the page.
 	at, mask, ways := h.explain(f.sum[0]-got[0], f.sum[1]-got[1], b)
 	switch {
 	case wrongSum == 1 && ways == 0:
-		return h.setSum(b, got), mended
+		return h.setSum(b, got), bitrot.Mended
 	case wrongSum > 1 && ways == 1:
 		b[at] ^= mask
-		return parseFrame(b), mended
+		return parseFrame(b), bitrot.Mended
 	}
-	return f, lost
+	return f, bitrot.Lost
 }
 
 // setSum puts the salt and the checksum of a frame right.
