@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io/fs"
@@ -16,6 +15,7 @@ import (
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/crypto/identity/identitytest"
 	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/framing"
 )
 
 // answerRegister is a rendezvous that answers each Register as it is told to, and then ends the stream.
@@ -35,9 +35,9 @@ func answerRegister(t *testing.T, answer *rendezvous.Frame) (address string) {
 	}
 	h.SetStreamHandler(rendezvous.ProtocolID, func(s network.Stream) {
 		defer s.Close()
-		r := bufio.NewReader(s)
+		r := framing.NewReader(s)
 		for {
-			f, err := rendezvous.ReadFrame(r)
+			f, err := r.NextFrame()
 			switch {
 			case err != nil:
 				return

@@ -255,18 +255,6 @@ func Numbers(ids []uint64, runs []*Run) (named []uint64, ok bool) {
 	return ids, true
 }
 
-// Runs is what names ids, which it sorts, in a message of the generated code.
-func Runs(ids ...uint64) []*Run {
-	slices.Sort(ids)
-	var runs []*Run
-	for len(ids) > 0 {
-		n := run(ids)
-		runs = append(runs, &Run{First: ids[0], More: uint64(n - 1)})
-		ids = ids[n:]
-	}
-	return runs
-}
-
 // run is how many of the sorted ids, from the first on, follow one another.
 func run(ids []uint64) int {
 	n := 1

@@ -73,12 +73,12 @@ func TestByHandIsAsGenerated(t *testing.T) {
 			},
 			{
 				AppendTaken(nil, slices.Clone(ids), at),
-				generated(t, &Frame{Body: &Frame_Taken{Taken: &Taken{Deliveries: Runs(slices.Clone(ids)...), Refusals: at}}}),
+				generated(t, &Frame{Body: &Frame_Taken{Taken: &Taken{Deliveries: runs(slices.Clone(ids)...), Refusals: at}}}),
 			},
 			{
 				AppendOutcome(nil, Settled{State: state, Code: Code(name), RetryAfterMs: at}, slices.Clone(ids)),
 				generated(t, &Frame{Body: &Frame_Outcome{Outcome: &Outcome{
-					State: state, Code: name, RetryAfterMs: at, Submits: Runs(slices.Clone(ids)...),
+					State: state, Code: name, RetryAfterMs: at, Submits: runs(slices.Clone(ids)...),
 				}}}),
 			},
 		} {
@@ -88,6 +88,18 @@ func TestByHandIsAsGenerated(t *testing.T) {
 			checkByHand(t, pair[0][len(binary.AppendUvarint(nil, uint64(len(pair[1])))):])
 		}
 	})
+}
+
+// runs is what names ids, which it sorts.
+func runs(ids ...uint64) []*Run {
+	slices.Sort(ids)
+	var all []*Run
+	for len(ids) > 0 {
+		n := run(ids)
+		all = append(all, &Run{First: ids[0], More: uint64(n - 1)})
+		ids = ids[n:]
+	}
+	return all
 }
 
 // checkByHand compares what the hand-written parsers make of a frame, where they take it, with what the generated code does.
@@ -120,14 +132,14 @@ func checkByHand(t rapid.TB, frame []byte) (taken bool) {
 		var m Taken
 		var ids []uint64
 		if ids, m.Refusals, ok = ParseTaken(body, nil); ok {
-			m.Deliveries = Runs(ids...)
+			m.Deliveries = runs(ids...)
 			by.Body = &Frame_Taken{Taken: &m}
 		}
 	case KindOutcome:
 		var s Settled
 		var ids []uint64
 		if ids, s, ok = ParseOutcome(body, nil); ok {
-			by.Body = &Frame_Outcome{Outcome: &Outcome{State: s.State, Code: string(s.Code), RetryAfterMs: s.RetryAfterMs, Submits: Runs(ids...)}}
+			by.Body = &Frame_Outcome{Outcome: &Outcome{State: s.State, Code: string(s.Code), RetryAfterMs: s.RetryAfterMs, Submits: runs(ids...)}}
 		}
 	default:
 		return false
@@ -150,12 +162,12 @@ func checkByHand(t rapid.TB, frame []byte) (taken bool) {
 // normalize brings the runs of a frame into the one form that the hand-written code knows, and what is empty into one form.
 func normalize(t rapid.TB, f *Frame) {
 	t.Helper()
-	for _, runs := range []*[]*Run{&f.GetTaken().orNew().Deliveries, &f.GetOutcome().orNew().Submits} {
-		ids, ok := Numbers(nil, *runs)
+	for _, named := range []*[]*Run{&f.GetTaken().orNew().Deliveries, &f.GetOutcome().orNew().Submits} {
+		ids, ok := Numbers(nil, *named)
 		if !ok {
 			t.Fatalf("a frame was taken that names too many")
 		}
-		*runs = Runs(ids...)
+		*named = runs(ids...)
 	}
 }
 

@@ -1,9 +1,6 @@
 package rendezvous
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,37 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 )
-
-func TestFramesRoundTrip(t *testing.T) {
-	var wire []byte
-	sent := []*Frame{
-		{Id: 1, Body: &Frame_Ping{Ping: &Ping{}}},
-		{Id: 2, Body: &Frame_Submit{Submit: &Submit{Device: []byte("d"), Envelope: bytes.Repeat([]byte{7}, MaxEnvelope)}}},
-		{},
-	}
-	for _, f := range sent {
-		var err error
-		if wire, err = AppendFrame(wire, f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := bufio.NewReader(bytes.NewReader(wire))
-	for i, want := range sent {
-		got, err := ReadFrame(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !proto.Equal(got, want) {
-			t.Errorf("frame %d came back as %v", i, got)
-		}
-	}
-	if _, err := ReadFrame(r); !errors.Is(err, io.EOF) {
-		t.Errorf("after the last frame: %v, want io.EOF", err)
-	}
-}
 
 func TestFrameGolden(t *testing.T) {
 	f := &Frame{Id: 7, Body: &Frame_Lookup{Lookup: &Lookup{Usernames: []string{"bob"}}}}
@@ -51,44 +18,6 @@ func TestFrameGolden(t *testing.T) {
 	}
 	if got, want := hex.EncodeToString(b), "0a"+"0807"+"fa0105"+"0a03626f62"; got != want { // length, id, lookup, name
 		t.Errorf("the frame is %s, want %s", got, want)
-	}
-}
-
-func TestReadFrameRefuses(t *testing.T) {
-	huge := func(n uint64) []byte { return binary.AppendUvarint(nil, n) }
-	for _, tc := range []struct {
-		name string
-		wire []byte
-		want error // nil: any
-	}{
-		{"one byte too many", huge(MaxFrame + 1), ErrFrameTooLarge},
-		{"2^31", huge(1 << 31), ErrFrameTooLarge},
-		{"2^63", huge(1 << 63), ErrFrameTooLarge},
-		{"overlong varint", bytes.Repeat([]byte{0xff}, 11), nil},
-		{"cut in the length", []byte{0x80}, io.ErrUnexpectedEOF},
-		{"nothing after the length", []byte{5}, io.ErrUnexpectedEOF},
-		{"cut in the body", []byte{5, 8, 1}, io.ErrUnexpectedEOF},
-		{"not protobuf", []byte{3, 0xff, 0xff, 0xff}, nil},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			_, err := ReadFrame(bufio.NewReader(bytes.NewReader(tc.wire)))
-			if err == nil || errors.Is(err, io.EOF) || (tc.want != nil && !errors.Is(err, tc.want)) {
-				t.Errorf("got %v, want %v", err, tc.want)
-			}
-		})
-	}
-}
-
-func TestReadFrameAllocatesNothingForAHugeLength(t *testing.T) {
-	wire := binary.AppendUvarint(nil, 1<<31)
-	r := bufio.NewReader(nil)
-	if n := testing.AllocsPerRun(10, func() {
-		r.Reset(bytes.NewReader(wire))
-		if _, err := ReadFrame(r); err == nil {
-			t.Fatal("accepted")
-		}
-	}); n > 2 {
-		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -119,28 +48,4 @@ func TestFailures(t *testing.T) {
 	if got := (&Error{Code: CodeBanned}).Error(); got != "banned" {
 		t.Errorf("an error without a message says %q", got)
 	}
-}
-
-func FuzzReadFrame(f *testing.F) {
-	for _, frame := range []*Frame{{}, {Id: 9, Body: &Frame_Ping{Ping: &Ping{}}}, {Body: &Frame_Lookup{Lookup: &Lookup{Usernames: []string{"bob"}}}}} {
-		b, err := AppendFrame(nil, frame)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, wire []byte) {
-		frame, err := ReadFrame(bufio.NewReader(bytes.NewReader(wire)))
-		if err != nil {
-			return
-		}
-		again, err := AppendFrame(nil, frame)
-		if err != nil {
-			t.Fatalf("a frame that was read cannot be written: %v", err)
-		}
-		back, err := ReadFrame(bufio.NewReader(bytes.NewReader(again)))
-		if err != nil || !proto.Equal(back, frame) {
-			t.Fatalf("%v came back as %v, %v", frame, back, err)
-		}
-	})
 }

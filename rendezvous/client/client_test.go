@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/framing"
 )
 
 // pair is a client's host and that of a rendezvous, on a simulated network with 5 ms one way.
@@ -59,11 +59,11 @@ func newPair(t *testing.T) *pair {
 }
 
 // serve answers each stream's Hello and hands the stream on.
-func (p *pair) serve(t *testing.T, f func(s network.Stream, r *bufio.Reader)) {
+func (p *pair) serve(t *testing.T, f func(s network.Stream, r *framing.Reader)) {
 	p.server.SetStreamHandler(rendezvous.ProtocolID, func(s network.Stream) {
 		defer s.Close()
-		r := bufio.NewReader(s)
-		hello, err := rendezvous.ReadFrame(r)
+		r := framing.NewReader(s)
+		hello, err := r.NextFrame()
 		if err != nil || hello.GetHello() == nil {
 			t.Errorf("got %v and %v, want Hello", hello, err)
 			return
@@ -100,10 +100,10 @@ func (p *pair) dial(t *testing.T) *Conn {
 }
 
 // answering answers pings and, by f, everything else, until the stream ends.
-func answering(t *testing.T, f func(*rendezvous.Frame) []*rendezvous.Frame) func(network.Stream, *bufio.Reader) {
-	return func(s network.Stream, r *bufio.Reader) {
+func answering(t *testing.T, f func(*rendezvous.Frame) []*rendezvous.Frame) func(network.Stream, *framing.Reader) {
+	return func(s network.Stream, r *framing.Reader) {
 		for {
-			in, err := rendezvous.ReadFrame(r)
+			in, err := r.NextFrame()
 			if err != nil {
 				return
 			}
@@ -137,7 +137,7 @@ func TestRequests(t *testing.T) {
 				return []*rendezvous.Frame{{Id: in.GetId(), Body: &rendezvous.Frame_Found{Found: found}}}
 			case *rendezvous.Frame_Submit:
 				return []*rendezvous.Frame{{Body: &rendezvous.Frame_Outcome{Outcome: &rendezvous.Outcome{
-					State: rendezvous.Outcome_STORED, Submits: rendezvous.Runs(in.GetId()),
+					State: rendezvous.Outcome_STORED, Submits: []*rendezvous.Run{{First: in.GetId()}},
 				}}}}
 			case *rendezvous.Frame_Publish:
 				return []*rendezvous.Frame{{Id: in.GetId(), Body: &rendezvous.Frame_Welcome{Welcome: new(rendezvous.Welcome)}}}
@@ -241,9 +241,9 @@ func TestHeartbeatIsWhereNothingElseIs(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPair(t)
 				var pings atomic.Int64
-				p.serve(t, func(s network.Stream, r *bufio.Reader) {
+				p.serve(t, func(s network.Stream, r *framing.Reader) {
 					for {
-						in, err := rendezvous.ReadFrame(r)
+						in, err := r.NextFrame()
 						switch {
 						case err != nil:
 							return
@@ -280,7 +280,7 @@ func TestBackPressureIsNotSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		const deliveries = 4 * maxPushes
-		p.serve(t, func(s network.Stream, r *bufio.Reader) {
+		p.serve(t, func(s network.Stream, r *framing.Reader) {
 			for i := range deliveries {
 				write(t, s, &rendezvous.Frame{Body: &rendezvous.Frame_Deliver{Deliver: &rendezvous.Deliver{Id: uint64(i) + 1}}})
 				time.Sleep(100 * time.Millisecond)
@@ -306,7 +306,7 @@ func TestBackPressureIsNotSilence(t *testing.T) {
 func TestGoodbye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
-		p.serve(t, func(s network.Stream, _ *bufio.Reader) {
+		p.serve(t, func(s network.Stream, _ *framing.Reader) {
 			write(t, s, &rendezvous.Frame{Body: &rendezvous.Frame_Goodbye{Goodbye: &rendezvous.Goodbye{Code: "kicked"}}})
 		})
 		c := p.dial(t)
@@ -352,7 +352,7 @@ func TestClose(t *testing.T) {
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
-		p.serve(t, func(s network.Stream, _ *bufio.Reader) { time.Sleep(time.Second) })
+		p.serve(t, func(s network.Stream, _ *framing.Reader) { time.Sleep(time.Second) })
 		c := p.dial(t)
 		envelope := make([]byte, rendezvous.MaxEnvelope)
 		var err error

@@ -135,7 +135,7 @@ func (c *Conn) hello(ctx context.Context, agent string) error {
 	if _, err := c.stream.Write(buf); err != nil {
 		return fmt.Errorf("say hello: %w", classify(err))
 	}
-	f, err := c.readFrame()
+	f, err := c.reader.NextFrame()
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for welcome: %w", ctx.Err())
 	}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/rendezvous"
+	"github.com/byway-chat/byway/rendezvous/framing"
 )
 
 // What is taken goes out together: with the next Submit, when it is many, or after 25 ms.
@@ -87,7 +87,7 @@ func TestPushesAreTheReceivers(t *testing.T) {
 		p := newPair(t)
 		const rounds, each = 20, 50
 		envelope := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, 100+n%7) }
-		p.serve(t, func(s network.Stream, r *bufio.Reader) {
+		p.serve(t, func(s network.Stream, r *framing.Reader) {
 			for round := range rounds {
 				var wire []byte
 				for i := range each {

@@ -20,15 +20,6 @@ func (c *Conn) start() {
 	c.wg.Go(c.heartbeat)
 }
 
-// readFrame reads a frame of any kind.
-func (c *Conn) readFrame() (*rendezvous.Frame, error) {
-	frame, err := c.reader.Next()
-	if err != nil {
-		return nil, err
-	}
-	return rendezvous.ParseFrame(frame)
-}
-
 // read is the reader goroutine.
 func (c *Conn) read() {
 	defer close(c.pushes)

@@ -55,6 +55,15 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
+// NextFrame is Next for who wants the frame parsed, and to keep it.
+func (r *Reader) NextFrame() (*rendezvous.Frame, error) {
+	frame, err := r.Next()
+	if err != nil {
+		return nil, err
+	}
+	return rendezvous.ParseFrame(frame)
+}
+
 // More reports whether Next returns without waiting: another whole frame, or an error, is there.
 func (r *Reader) More() bool {
 	_, to, err := r.whole()

@@ -1,7 +1,6 @@
 package framing
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -77,9 +76,9 @@ func TestWriterCoalesces(t *testing.T) {
 	if s.writes != 1 {
 		t.Errorf("got %d writes, want 1", s.writes)
 	}
-	r := bufio.NewReader(&s.content)
+	r := NewReader(&s.content)
 	for i := range 1000 {
-		f, err := rendezvous.ReadFrame(r)
+		f, err := r.NextFrame()
 		if err != nil {
 			t.Fatalf("read frame %d: %v", i, err)
 		}
@@ -87,7 +86,7 @@ func TestWriterCoalesces(t *testing.T) {
 			t.Fatalf("got token %d, want %d", got, want)
 		}
 	}
-	if _, err := rendezvous.ReadFrame(r); !errors.Is(err, io.EOF) {
+	if _, err := r.NextFrame(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: got %v, want EOF", err)
 	}
 	if err := w.Add(ping(0)); !errors.Is(err, ErrClosed) {
@@ -120,10 +119,10 @@ func TestWriterBoundsBytes(t *testing.T) {
 	if err := w.Run(); err != nil {
 		t.Fatalf("run: %v", err)
 	}
-	r := bufio.NewReader(&s.content)
+	r := NewReader(&s.content)
 	n := 0
 	for ; ; n++ {
-		if _, err := rendezvous.ReadFrame(r); err != nil {
+		if _, err := r.NextFrame(); err != nil {
 			break
 		}
 	}
@@ -232,9 +231,9 @@ func TestWriterTakesWhatIsEncoded(t *testing.T) {
 	if err := w.Run(); err != nil {
 		t.Fatal(err)
 	}
-	r := bufio.NewReader(&s.content)
+	r := NewReader(&s.content)
 	for _, want := range []uint64{6, 7} {
-		f, err := rendezvous.ReadFrame(r)
+		f, err := r.NextFrame()
 		if err != nil || f.GetPing().GetToken() != want {
 			t.Errorf("got %v and %v, want ping %d", f, err, want)
 		}
@@ -256,9 +255,9 @@ func TestWriterKeepsOrder(t *testing.T) {
 		if err := w.Run(); err != nil {
 			t.Fatalf("run: %v", err)
 		}
-		r := bufio.NewReader(&s.content)
+		r := NewReader(&s.content)
 		for i, want := range sizes {
-			f, err := rendezvous.ReadFrame(r)
+			f, err := r.NextFrame()
 			if err != nil {
 				t.Fatalf("read frame %d: %v", i, err)
 			}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -26,6 +25,7 @@ import (
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 	"github.com/byway-chat/byway/rendezvous/directory"
+	"github.com/byway-chat/byway/rendezvous/framing"
 )
 
 // secret is the password of every account in these tests.
@@ -367,7 +367,7 @@ func (d *device) settle() {
 type raw struct {
 	t testing.TB
 	s network.Stream
-	r *bufio.Reader
+	r *framing.Reader
 }
 
 func (d *device) raw(t testing.TB) *raw {
@@ -380,7 +380,7 @@ func (d *device) raw(t testing.TB) *raw {
 		t.Fatalf("open a stream: %v", err)
 	}
 	t.Cleanup(func() { _ = s.Reset() })
-	return &raw{t: t, s: s, r: bufio.NewReader(s)}
+	return &raw{t: t, s: s, r: framing.NewReader(s)}
 }
 
 func (r *raw) send(frames ...*rendezvous.Frame) {
@@ -399,7 +399,7 @@ func (r *raw) send(frames ...*rendezvous.Frame) {
 
 func (r *raw) read() *rendezvous.Frame {
 	r.t.Helper()
-	f, err := rendezvous.ReadFrame(r.r)
+	f, err := r.r.NextFrame()
 	if err != nil {
 		r.t.Fatalf("read: %v", err)
 	}

@@ -427,7 +427,7 @@ func TestRawFrames(t *testing.T) {
 	if f := r.read(); f.GetId() != 11 || f.GetPong().GetToken() != 3 {
 		t.Errorf("got %v, want a pong", f)
 	}
-	r.send(&rendezvous.Frame{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Deliveries: rendezvous.Runs(1, 2)}}}) // ignored
+	r.send(&rendezvous.Frame{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Deliveries: []*rendezvous.Run{{First: 1, More: 1}}}}}) // ignored
 
 	for name, garbage := range map[string][]byte{
 		"a length over the limit": {0xff, 0xff, 0xff, 0x7f},
@@ -439,7 +439,7 @@ func TestRawFrames(t *testing.T) {
 		if _, err := r.s.Write(garbage); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if _, err := r.r.ReadByte(); err == nil {
+		if _, err := r.r.Next(); err == nil {
 			t.Errorf("%s: the stream goes on", name)
 		}
 	}
@@ -452,7 +452,7 @@ func TestTimeouts(t *testing.T) {
 		r := w.device("eve", 0).raw(t)
 		r.send(hello())
 		r.read()
-		_, err := r.r.ReadByte()
+		_, err := r.r.Next()
 		if got := time.Since(began); err == nil || got < rendezvous.SignInTimeout || got > rendezvous.SignInTimeout+time.Second {
 			t.Errorf("a stream that does not sign in ended after %v with %v", got, err)
 		}
