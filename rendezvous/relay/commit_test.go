@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +12,8 @@ import (
 func TestDeletionsDoNotStarvePuts(t *testing.T) {
 	o := relay.Options{Batch: relay.Usage{Messages: 4, Bytes: 1 << 20}}
 	inBubble(t, o, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		for i := range 40 {
-			out.submit(s, alice, bob, fmt.Sprint("m", i), false)
-		}
-		synctest.Wait()
-		r := attach(t, s, bob)
-		synctest.Wait()
-		hold := make(chan struct{})
-		box.set(func(b *memoryMailbox) { b.hold = hold })
+		r := returned(t, s, out, 40)
+		hold := box.hang()
 		r.takeAll()
 		synctest.Wait() // a first transaction hangs, and 36 deletions wait
 		out.submit(s, alice, carol, "first", false)
@@ -44,17 +37,12 @@ func TestDeletionsDoNotStarvePuts(t *testing.T) {
 func TestRetriedDeletionsDoNotStarvePuts(t *testing.T) {
 	o := relay.Options{Batch: relay.Usage{Messages: 4, Bytes: 1 << 20}}
 	inBubble(t, o, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		for i := range 40 {
-			out.submit(s, alice, bob, fmt.Sprint("m", i), false)
-		}
-		synctest.Wait()
-		r := attach(t, s, bob)
-		synctest.Wait()
+		r := returned(t, s, out, 40)
 		box.set(func(b *memoryMailbox) { b.failing = true })
 		r.takeAll()
 		synctest.Wait()
-		hold := make(chan struct{})
-		box.set(func(b *memoryMailbox) { b.failing, b.hold = false, hold })
+		box.set(func(b *memoryMailbox) { b.failing = false })
+		hold := box.hang()
 		time.Sleep(2 * time.Second)
 		synctest.Wait() // a first transaction hangs, and 36 deletions are due again
 		out.submit(s, alice, carol, "kept", false)

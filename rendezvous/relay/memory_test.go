@@ -196,6 +196,13 @@ func (b *memoryMailbox) set(change func(b *memoryMailbox)) {
 	change(b)
 }
 
+// hang makes Apply wait from now on until the channel is closed, or once for each time that it is sent to.
+func (b *memoryMailbox) hang() chan struct{} {
+	hold := make(chan struct{})
+	b.set(func(b *memoryMailbox) { b.hold = hold })
+	return hold
+}
+
 // bodies returns what is held for a device, in order.
 func (b *memoryMailbox) bodies(to relay.Address) []string {
 	b.mu.Lock()

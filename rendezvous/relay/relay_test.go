@@ -45,6 +45,27 @@ func wantBodies(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
+// numbered are the bodies m0, m1 and so on.
+func numbered(n int) []string {
+	bodies := make([]string, n)
+	for i := range bodies {
+		bodies[i] = fmt.Sprint("m", i)
+	}
+	return bodies
+}
+
+// returned is bob after n envelopes have been kept for him and the first window of them has been delivered.
+func returned(t *testing.T, s *relay.Service, out *outcomes, n int) *receiver {
+	t.Helper()
+	for _, body := range numbered(n) {
+		out.submit(s, alice, bob, body, false)
+	}
+	synctest.Wait()
+	r := attach(t, s, bob)
+	synctest.Wait()
+	return r
+}
+
 func TestLiveIsTaken(t *testing.T) {
 	inBubble(t, relay.Options{}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
 		r := attach(t, s, bob)
@@ -66,18 +87,11 @@ func TestLiveIsTaken(t *testing.T) {
 
 func TestAwayIsStoredAndComesInOrder(t *testing.T) {
 	inBubble(t, relay.Options{Window: relay.Usage{Messages: 64, Bytes: 1 << 20}}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		var want []string
-		for i := range 300 {
-			body := fmt.Sprint("m", i)
-			want = append(want, body)
-			out.submit(s, alice, bob, body, false)
-		}
-		synctest.Wait()
+		r := returned(t, s, out, 300)
+		want := numbered(300)
 		for _, body := range want {
 			wantOutcome(t, out, body, "STORED")
 		}
-		r := attach(t, s, bob)
-		synctest.Wait()
 		if got := len(r.deliveries()); got != 64 {
 			t.Fatalf("untaken deliveries: got %d, want the window of 64", got)
 		}
@@ -217,10 +231,9 @@ func TestTooMuchUntakenGoesToTheMailbox(t *testing.T) {
 	inBubble(t, o, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
 		r := attach(t, s, bob)
 		synctest.Wait()
-		var want []string
-		for i := range 6 {
-			want = append(want, fmt.Sprint("m", i))
-			out.submit(s, alice, bob, want[i], false)
+		want := numbered(6)
+		for _, body := range want {
+			out.submit(s, alice, bob, body, false)
 		}
 		synctest.Wait()
 		for _, body := range want {
@@ -233,10 +246,9 @@ func TestTooMuchUntakenGoesToTheMailbox(t *testing.T) {
 
 func TestTakenWhileItIsBeingStored(t *testing.T) {
 	inBubble(t, relay.Options{}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		hold := make(chan struct{})
 		r := attach(t, s, bob)
 		synctest.Wait()
-		box.set(func(b *memoryMailbox) { b.hold = hold })
+		hold := box.hang()
 		out.submit(s, alice, bob, "committing", false)
 		time.Sleep(3 * time.Second)
 		synctest.Wait() // it hangs in Apply
@@ -280,11 +292,7 @@ func TestFailedCommitIsRefusedAndForgotten(t *testing.T) {
 func TestFailedDeletionsPause(t *testing.T) {
 	o := relay.Options{Batch: relay.Usage{Messages: 2, Bytes: 1 << 20}}
 	inBubble(t, o, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		for i := range 20 {
-			out.submit(s, alice, bob, fmt.Sprint("m", i), false)
-		}
-		r := attach(t, s, bob)
-		synctest.Wait()
+		r := returned(t, s, out, 20)
 		box.set(func(b *memoryMailbox) { b.failing = true })
 		r.takeAll()
 		synctest.Wait()
@@ -378,8 +386,7 @@ func TestRefusals(t *testing.T) {
 		synctest.Wait()
 		wantOutcome(t, out, opening+"4", "STORED")
 
-		hold := make(chan struct{})
-		box.set(func(b *memoryMailbox) { b.hold = hold })
+		hold := box.hang()
 		for i, want := range []string{"", "", "busy"} {
 			out.submit(s, alice, bob, fmt.Sprint("b", i), false)
 			wantOutcome(t, out, fmt.Sprint("b", i), want)
@@ -437,8 +444,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainGivesUpInTime(t *testing.T) {
 	inBubble(t, relay.Options{}, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		hold := make(chan struct{})
-		box.set(func(b *memoryMailbox) { b.hold = hold })
+		hold := box.hang()
 		out.submit(s, alice, bob, "one", false)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
