@@ -94,7 +94,7 @@ func (c *core) outcome(now time.Time, o *client.Outcome) {
 	}
 }
 
-// refusals tells the person, and then the rendezvous that this was done, what did not fit into the mailbox while this device was away.
+// refusals tells the person, and then the rendezvous that this was done, what did not fit into the mailbox.
 func (c *core) refusals(conn *client.Conn, r *rendezvous.Refusals) {
 	since := time.UnixMilli(int64(min(r.GetSinceMs(), math.MaxInt64))).UTC()
 	c.log.Warn("the mailbox was full", slog.Uint64("refused", r.GetMessages()), slog.Uint64("accounts", r.GetAccounts()), slog.Time("since", since))

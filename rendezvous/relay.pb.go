@@ -396,7 +396,7 @@ func (x *Taken) GetRefusals() uint64 {
 	return 0
 }
 
-// Refusals is pushed after SignedIn to a device for which envelopes have been refused because the account's mailbox was full.
+// Refusals is pushed to a device for which envelopes have been refused because the account's mailbox was full: after SignedIn, and within a minute.
 type Refusals struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mark          uint64                 `protobuf:"varint,1,opt,name=mark,proto3" json:"mark,omitempty"` // for Taken, after which they are not told again

@@ -14,7 +14,7 @@ type Pushed struct {
 	Deliveries []rendezvous.Delivery // to be answered by Taken
 	Outcomes   []Outcome             // of what was submitted
 	Presence   []*rendezvous.Presence
-	Refusals   *rendezvous.Refusals // what was refused while the device was away, to be answered by Told; nil: nothing
+	Refusals   *rendezvous.Refusals // what was refused because the mailbox was full, to be answered by Told; nil: nothing
 	Goodbye    *rendezvous.Goodbye  // the connection ends; nil: it does not
 }
 

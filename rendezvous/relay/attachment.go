@@ -39,8 +39,8 @@ type Attachment struct {
 	reading bool                // a reader is at it
 	retry   *time.Timer         // for a read that failed
 	rows    map[uint64]struct{} // IDs in the mailbox of what is in out
-	asked   bool                // a reader has asked for what was refused
-	refused uint64              // mark of the Refusals that it was given and has not told its person; 0: none
+	ask     bool                // a reader is to ask for what was refused
+	refused announced           // what it was told of that
 	closed  bool
 }
 
@@ -66,6 +66,7 @@ func (s *Service) Attach(to Address, link Link) (*Attachment, error) {
 		link:   link,
 		rows:   make(map[uint64]struct{}),
 		behind: true, // nobody has looked yet
+		ask:    true,
 	}
 	d.attachment = a
 	s.counters.Attached++
@@ -115,19 +116,6 @@ func (a *Attachment) Taken(ids ...uint64) {
 	s.wantReadLocked(a)
 	s.mu.Unlock()
 	out.tell()
-}
-
-// Told says that the device has told its person of the Refusals with this mark. Other marks are ignored.
-func (a *Attachment) Told(mark uint64) {
-	s := a.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a.closed || mark == 0 || mark != a.refused {
-		return
-	}
-	a.refused = 0
-	s.queue.told = append(s.queue.told, Told{To: a.device.to, Mark: mark})
-	s.work.Signal()
 }
 
 // takenLocked forgets an envelope that its device holds.
@@ -180,8 +168,10 @@ func (s *Service) detachLocked(a *Attachment, out *tidings) {
 	s.spillAllLocked(a, out)
 	a.out.all(func(m *message) { m.given = nil })
 	a.out, a.rows = given{}, nil
-	if a.retry != nil {
-		a.retry.Stop()
+	for _, t := range []*time.Timer{a.retry, a.refused.again} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	s.counters.Attached--
 	a.device.attachment = nil

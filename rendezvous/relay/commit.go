@@ -201,6 +201,7 @@ func (s *Service) settlePutLocked(m *message, p *Put, err error, out *tidings) {
 			refusal = refused(rendezvous.CodeMailboxFull, fullRetry)
 			if d.attachment != nil {
 				refusal.RetryAfter = emptyingRetry
+				d.attachment.refusedLocked()
 			}
 		}
 		if a != nil {

@@ -18,5 +18,6 @@
 // One goroutine commits: it takes all puts and deletions that have gathered while the last commit ran and makes one transaction of them. A commit that
 // fails refuses every envelope in it. What is live waits for no disk.
 //
-// What a full mailbox has refused is counted in the same transactions, and told to the device when it attaches, until it has told its person.
+// What a full mailbox has refused is counted in the same transactions, and told to the device when it attaches and while it is attached, until it
+// has told its person.
 package relay

@@ -107,54 +107,6 @@ func TestUnknownClockStoresNothing(t *testing.T) {
 	})
 }
 
-// What did not fit is told when the device comes, once, and again only until it says that its person knows.
-func TestRefusalsAreTold(t *testing.T) {
-	o := relay.Options{
-		Quota:  relay.Quota{Account: relay.Usage{Messages: 2, Bytes: 1000}, Pair: relay.Usage{Messages: 2, Bytes: 1000}},
-		Window: relay.Usage{Messages: 1, Bytes: 1000},
-	}
-	inBubble(t, o, func(t *testing.T, s *relay.Service, box *memoryMailbox, out *outcomes) {
-		out.submitAll(s, alice, bob, false, "1", "2", "3")
-		time.Sleep(time.Hour)
-		first := time.Now()
-		out.submit(s, carol, bob, "4", false)
-		synctest.Wait()
-		wantOutcome(t, out, "3", "mailbox-full")
-		wantOutcome(t, out, "4", "mailbox-full")
-		if got := out.got["4"][0].RetryAfter; got != time.Minute {
-			t.Errorf("retry after %v, want a minute: nobody empties the mailbox", got)
-		}
-		r := attach(t, s, bob)
-		synctest.Wait()
-		if len(r.refusals) != 1 || r.refusals[0].Messages != 2 || r.refusals[0].Accounts != 2 || !r.refusals[0].Since.Equal(first.Add(-time.Hour)) {
-			t.Fatalf("refusals: got %+v", r.refusals)
-		}
-		out.submit(s, alice, bob, "5", false)
-		synctest.Wait()
-		wantOutcome(t, out, "5", "mailbox-full")
-		if got := out.got["5"][0].RetryAfter; got != time.Second {
-			t.Errorf("retry after %v, want a second: the device is emptying the mailbox", got)
-		}
-		r.attachment.Close()
-		again := attach(t, s, bob)
-		synctest.Wait()
-		if len(again.refusals) != 1 || again.refusals[0].Messages != 3 {
-			t.Fatalf("refusals that nobody has told: got %+v", again.refusals)
-		}
-		again.attachment.Told(again.refusals[0].Mark + 1) // not what it was given
-		again.attachment.Told(again.refusals[0].Mark)
-		again.attachment.Told(again.refusals[0].Mark)
-		again.takeAll()
-		synctest.Wait()
-		again.attachment.Close()
-		last := attach(t, s, bob)
-		synctest.Wait()
-		if len(last.refusals) != 0 || len(box.refused) != 0 {
-			t.Errorf("refusals that were told: got %+v", last.refusals)
-		}
-	})
-}
-
 // A disk that takes 300 ms for each fsync costs those who are connected nothing, and many senders to absent devices little.
 func TestSlowDiskSlowsOnlyWhatItKeeps(t *testing.T) {
 	const senders, each = 50, 20

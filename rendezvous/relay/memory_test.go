@@ -23,17 +23,18 @@ var errDisk = errors.New("no space left on device")
 type memoryMailbox struct {
 	hold chan struct{} // when not nil, Apply waits until it is closed or sent to
 
-	mu      sync.Mutex
-	lastID  uint64
-	rows    []relay.Held
-	kept    map[uint64]relay.Moment // of rows
-	clock   relay.Clock
-	refused []refusal
-	marks   uint64
-	commits int
-	failing bool
-	latency time.Duration
-	reads   int
+	mu         sync.Mutex
+	lastID     uint64
+	rows       []relay.Held
+	kept       map[uint64]relay.Moment // of rows
+	clock      relay.Clock
+	refused    []refusal
+	marks      uint64
+	commits    int
+	failing    bool
+	unreadable bool // only reads fail
+	latency    time.Duration
+	reads      int
 }
 
 func (b *memoryMailbox) Apply(ctx context.Context, batch *relay.Batch) error {
@@ -98,7 +99,7 @@ func (b *memoryMailbox) Page(_ context.Context, to relay.Address, after uint64, 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reads++
-	if b.failing {
+	if b.failing || b.unreadable {
 		return nil, errDisk
 	}
 	var page []relay.Held
@@ -155,6 +156,9 @@ func (b *memoryMailbox) Refusals(_ context.Context, to relay.Address) (relay.Ref
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var r relay.Refusals
+	if b.unreadable {
+		return r, errDisk
+	}
 	from := make(map[rendezvous.Username]bool)
 	for _, one := range b.refused {
 		if one.to == to {
@@ -254,6 +258,7 @@ type receiver struct {
 	got      []relay.Delivery
 	flushed  int // deliveries that were there at the last Flush
 	refusals []relay.Refusals
+	refused  []relay.Refusals // since the last Flush
 }
 
 func (r *receiver) Deliver(d *relay.Delivery) {
@@ -269,13 +274,14 @@ func (r *receiver) Settle(uint64, relay.Outcome) { panic("it submits nothing") }
 func (r *receiver) Refused(refusals relay.Refusals) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refusals = append(r.refusals, refusals)
+	r.refused = append(r.refused, refusals)
 }
 
 func (r *receiver) Flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flushed = len(r.got)
+	r.refusals, r.refused = append(r.refusals, r.refused...), nil
 }
 
 // deliveries are those that have gone out.
@@ -283,6 +289,13 @@ func (r *receiver) deliveries() []relay.Delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.got[:r.flushed])
+}
+
+// toldOf is what it was told of refusals.
+func (r *receiver) toldOf() []relay.Refusals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.refusals)
 }
 
 func (r *receiver) bodies() []string {

@@ -8,11 +8,9 @@ import (
 // readRetry is the pause after a read of the mailbox that failed.
 const readRetry = time.Second
 
-// wantReadLocked asks for a reader where the mailbox may hold something for the attachment and its window is half empty: many
-// small reads would cost more than they bring.
+// wantReadLocked asks for a reader where there is something to read for the attachment.
 func (s *Service) wantReadLocked(a *Attachment) {
-	if a.closed || s.draining || !a.behind || a.inReads || a.reading || a.retry != nil ||
-		a.window.Messages > s.o.Window.Messages/2 || a.window.Bytes > s.o.Window.Bytes/2 {
+	if a.closed || s.draining || a.inReads || a.reading || a.retry != nil || !a.ask && !a.wantsPageLocked() {
 		return
 	}
 	a.inReads = true
@@ -20,32 +18,57 @@ func (s *Service) wantReadLocked(a *Attachment) {
 	s.readable.Signal()
 }
 
-// readAll is one reader: it serves attachments that are behind, in turn, a page each.
+// wantsPageLocked says whether the mailbox may hold something for the attachment and its window is half empty: many small reads would
+// cost more than they bring.
+func (a *Attachment) wantsPageLocked() bool {
+	return a.behind && a.window.Messages <= a.s.o.Window.Messages/2 && a.window.Bytes <= a.s.o.Window.Bytes/2
+}
+
+// readAll is one reader: it serves attachments in turn.
 func (s *Service) readAll(ctx context.Context) {
-	for {
-		a := s.nextRead()
-		if a == nil {
-			return
-		}
-		s.mu.Lock()
-		after, commits := a.cursor, a.device.commits
-		limit := int(s.o.Window.Messages - a.window.Messages)
-		bytes := int(s.o.Window.Bytes - a.window.Bytes)
-		s.mu.Unlock()
-		page, err := s.mailbox.Page(ctx, a.device.to, after, limit, bytes)
-		var refusals Refusals
-		if err == nil && !a.asked { // nobody else reads for it at the same time
-			refusals, err = s.mailbox.Refusals(ctx, a.device.to)
-		}
-		var out tidings
-		s.mu.Lock()
-		if err == nil {
-			a.refusedLocked(refusals, &out)
-		}
-		s.readLocked(a, page, err, commits, &out)
-		s.mu.Unlock()
-		out.tell()
+	for a := s.nextRead(); a != nil; a = s.nextRead() {
+		s.read(ctx, a)
 	}
+}
+
+// read reads a page for an attachment that is behind, and what was refused for its device, each where it is wanted.
+func (s *Service) read(ctx context.Context, a *Attachment) {
+	s.mu.Lock()
+	wantsPage, asked := a.wantsPageLocked(), a.ask
+	a.ask = false // what is refused from now on may not be in the answer
+	after, commits := a.cursor, a.device.commits
+	limit := int(s.o.Window.Messages - a.window.Messages)
+	bytes := int(s.o.Window.Bytes - a.window.Bytes)
+	s.mu.Unlock()
+	var page []Held
+	var refusals Refusals
+	var err error
+	if wantsPage {
+		page, err = s.mailbox.Page(ctx, a.device.to, after, limit, bytes)
+	}
+	if asked && err == nil {
+		refusals, err = s.mailbox.Refusals(ctx, a.device.to)
+	}
+	var out tidings
+	s.mu.Lock()
+	a.reading = false
+	switch {
+	case a.closed || s.draining || s.closed:
+	case err != nil:
+		s.o.Logger.Error("the mailbox cannot be read", errAttr(err))
+		a.ask = a.ask || asked
+		s.retryReadLocked(a)
+	default:
+		a.announceLocked(refusals, &out)
+		if wantsPage {
+			s.pageLocked(a, page, commits, &out)
+		}
+		if !wantsPage || a.ask { // else pageLocked knows what may have come meanwhile
+			s.wantReadLocked(a)
+		}
+	}
+	s.mu.Unlock()
+	out.tell()
 }
 
 // nextRead waits for an attachment that wants a reader. It returns nil when the Service closes.
@@ -70,17 +93,10 @@ func (s *Service) nextRead() *Attachment {
 	}
 }
 
-// readLocked delivers a page. commits is what the device's counter was before the page was read.
-func (s *Service) readLocked(a *Attachment, page []Held, err error, commits uint64, out *tidings) {
-	a.reading = false
+// pageLocked delivers a page. commits is what the device's counter was before the page was read.
+func (s *Service) pageLocked(a *Attachment, page []Held, commits uint64, out *tidings) {
 	d := a.device
 	switch {
-	case a.closed || s.draining || s.closed:
-		return
-	case err != nil:
-		s.o.Logger.Error("the mailbox cannot be read", errAttr(err))
-		s.retryReadLocked(a)
-		return
 	case d.spilling > 0:
 		// Some of the page may be what this attachment has already got; their IDs are known when the commit is settled, which
 		// asks for a read again.
@@ -111,17 +127,6 @@ func (s *Service) handHeldLocked(a *Attachment, h *Held, out *tidings) {
 	a.window.add(m.size)
 	a.handLocked(m, out)
 	m.Data = nil
-}
-
-// refusedLocked tells the device what was refused while it was away.
-func (a *Attachment) refusedLocked(r Refusals, out *tidings) {
-	a.asked = true
-	if r.Mark == 0 || a.closed {
-		return
-	}
-	a.refused = r.Mark
-	a.link.Refused(r)
-	out.touch(a.link)
 }
 
 // retryReadLocked asks for a read after a pause.

@@ -135,7 +135,7 @@ func (w *world) settle() {
 				idle = 0
 			}
 			w.take(to, -1)
-			for _, refusals := range r.refusals {
+			for _, refusals := range r.toldOf() {
 				r.attachment.Told(refusals.Mark)
 			}
 		}

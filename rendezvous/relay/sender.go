@@ -10,7 +10,7 @@ type Link interface {
 	Deliver(d *Delivery)
 	// Settle queues the outcome of a submission. For TAKEN no Flush follows: nobody waits for it, so it may go out with what comes next.
 	Settle(number uint64, o Outcome)
-	// Refused queues what was refused while the device was away.
+	// Refused queues what was refused to the device.
 	Refused(r Refusals)
 	// Flush lets what has been queued go out soon.
 	Flush()
