@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -65,6 +64,7 @@ type cast struct {
 	o      *stage.Operator
 	port   int
 	people []*voice
+	disks  map[string]*volume // of the setting
 }
 
 // voice is a person whose program is started again and again. Their screen is the ledger.
@@ -92,6 +92,7 @@ type typewriter struct {
 type setting struct {
 	people  int                              // how many; 0: everybody
 	dir     func(name string) string         // where a home, or the data of "rendezvous", is put; nil: somewhere
+	disks   map[string]*volume               // whose disks they are, where the power is cut; dir is not used then
 	netns   func(name string) (netns string) // where a program runs; nil: here
 	address string                           // that the rendezvous listens on; empty: 127.0.0.1
 	flags   []string                         // of every person's commands
@@ -102,7 +103,10 @@ type setting struct {
 func newCast(t testing.TB, s setting) *cast {
 	t.Helper()
 	from := registeredHomes(t)
-	if s.dir == nil {
+	switch {
+	case s.disks != nil:
+		s.dir = func(name string) string { return s.disks[name].dir }
+	case s.dir == nil:
 		dir := t.TempDir()
 		s.dir = func(string) string { return dir }
 	}
@@ -112,7 +116,7 @@ func newCast(t testing.TB, s setting) *cast {
 	if s.address == "" {
 		s.address = "127.0.0.1"
 	}
-	c := &cast{t: t, ledger: newLedger(), port: 21000 + int(nextPort.Add(1))}
+	c := &cast{t: t, ledger: newLedger(), port: 21000 + int(nextPort.Add(1)), disks: s.disks}
 	place := func(name string) string {
 		to := filepath.Join(s.dir(name), name)
 		copyTree(t, filepath.Join(from, name), to)
@@ -131,14 +135,47 @@ func newCast(t testing.TB, s setting) *cast {
 		v.Home, v.Netns = place(name), s.netns(name)
 		c.people = append(c.people, v)
 	}
+	for _, v := range s.disks {
+		v.sync() // as it was when the people registered
+	}
 	return c
+}
+
+// couple is alice and bob, whose programs run.
+func couple(t testing.TB) (c *cast, alice, bob *voice) {
+	t.Helper()
+	c = newCast(t, setting{people: 2})
+	c.everybody()
+	return c, c.person("alice"), c.person("bob")
+}
+
+// campaign has everybody of several casts write to everybody else, strikes them at a random moment, and once more, until it has done so strikes
+// times to each cast. The long form does it to all casts at once.
+func campaign(t *testing.T, faults string, casts, strikes, messages int, where func(testing.TB) setting, strike func(c *cast, round int)) {
+	for i := range casts {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+			if long {
+				t.Parallel()
+			}
+			c := newCast(t, where(t))
+			c.everybody()
+			for round := range strikes {
+				wait := c.chatter(messages)
+				moment(c.ledger)
+				strike(c, round)
+				wait()
+				c.breathe()
+			}
+			c.verdict(faults, strikes)
+		})
+	}
 }
 
 // copyTree copies a directory as it is.
 func copyTree(t testing.TB, from, to string) {
 	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("cp: %v\n%s", err, out)
+	if err := run("cp", "-a", from, to); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -213,12 +250,13 @@ func (v *voice) kill() {
 	<-v.over
 }
 
-// stop asks the program to leave and returns its exit code.
-func (v *voice) stop() int {
+// stop asks the program to leave, which it must do with exit code 0.
+func (v *voice) stop() {
 	v.t.Helper()
-	code := v.stream.Stop()
+	if code := v.stream.Stop(); code != 0 {
+		v.t.Errorf("%s: SIGTERM: exit code %d\n%s", v.User, code, v.stream.Stderr())
+	}
 	<-v.over
-	return code
 }
 
 // say types one message and returns it, whether or not anything still reads it.

@@ -20,16 +20,13 @@ func (c *cast) speak(count int, a, b *voice) {
 }
 
 // TestRestoredHome puts an older copy in the place of a home: the numbers of what was sent since are used once more, and what was received since
-// is not known. The conversation goes on in both directions, and nobody is shown anything twice.
+// is not known. The conversation goes on in both directions, and nobody is shown anything twice. TestLedger is the control of all that is done to
+// homes.
 func TestRestoredHome(t *testing.T) {
-	t.Parallel()
-	c := newCast(t, setting{people: 2})
-	c.everybody()
-	alice, bob := c.person("alice"), c.person("bob")
+	begin(t)
+	c, alice, bob := couple(t)
 	c.speak(5, alice, bob)
-	if code := alice.stop(); code != 0 {
-		t.Errorf("SIGTERM: exit code %d", code)
-	}
+	alice.stop()
 	backup := t.TempDir() + "/backup"
 	copyTree(t, alice.Home, backup)
 	alice.start()
@@ -57,21 +54,17 @@ func (c *cast) expectGaps() {
 
 // TestCopiedHome runs a home and a copy of it, first in turns and then at once. Whatever either has accepted is shown, once.
 func TestCopiedHome(t *testing.T) {
-	t.Parallel()
-	turns := 4
-	if long {
-		turns = 20
-	}
-	c := newCast(t, setting{people: 2})
-	c.everybody()
-	alice, bob := c.person("alice"), c.person("bob")
+	begin(t)
+	turns := size(4, 20)
+	c, alice, bob := couple(t)
 	c.speak(5, alice, bob)
-	if code := alice.stop(); code != 0 {
-		t.Errorf("SIGTERM: exit code %d", code)
-	}
+	alice.stop()
 	original, copied := alice.Home, t.TempDir()+"/copy"
 	copyTree(t, original, copied)
 	c.expectGaps() // what bob writes is received by one of the two
+	c.ledger.mu.Lock()
+	c.ledger.copies = true
+	c.ledger.mu.Unlock()
 	for turn := range turns {
 		alice.Home = []string{original, copied}[turn%2]
 		alice.start()
@@ -102,16 +95,12 @@ func (c *cast) atOnce(original, copied string) {
 	c.ledger.settle(append(c.running(), twin.typewriter.Load().screen), 2*patience)
 }
 
-// TestTwoFaces has two programs share a home. When the one that owns the peer is killed, the other goes on.
+// TestTwoFaces has two programs share a home. When the one that owns the peer is killed, the other goes on. Either shows what comes while both
+// run, and nothing else is shown more than once.
 func TestTwoFaces(t *testing.T) {
-	t.Parallel()
-	rounds := 3
-	if long {
-		rounds = 20
-	}
-	c := newCast(t, setting{people: 2})
-	c.everybody()
-	owner, bob := c.person("alice"), c.person("bob")
+	begin(t)
+	rounds := size(3, 20)
+	c, owner, bob := couple(t)
 	for round := range rounds {
 		second := &voice{Person: owner.Person, ledger: c.ledger, t: t, lane: fmt.Sprintf("-%d", round+2)}
 		second.start()

@@ -15,20 +15,14 @@ import (
 )
 
 // TestFailedSync has the disk of the rendezvous, of a sender and of a recipient refuse to make anything durable for a while, and cuts its power
-// after that. Nothing that was called accepted, stored or delivered meanwhile may be missing afterwards.
+// after that. Nothing that was called accepted, stored or delivered meanwhile may be missing afterwards. TestPowerCutOfLyingDisks is its control.
 func TestFailedSync(t *testing.T) {
-	t.Parallel()
-	needStrace(t)
-	rounds := 4
-	if long {
-		rounds = 24
-	}
-	disks, s := volumes(t)
-	c := newCast(t, s)
-	settled(t, disks)
+	begin(t, mounting, tracing)
+	rounds := size(4, 24)
+	c := newCast(t, withDisks(t))
 	c.everybody()
 	for round := range rounds {
-		who := victims(round % len(disks))
+		who := victims(round % len(c.disks))
 		if who[0] == "rendezvous" {
 			c.person("carol").kill() // else nothing needs its disk
 		}
@@ -36,14 +30,12 @@ func TestFailedSync(t *testing.T) {
 		moment(c.ledger)
 		failing := attach(t, c.program(who[0]), syncs, "error=EIO")
 		again := c.chatter(8)
-		c.ledger.await(time.Second, func() bool { return failing.calls() > 0 })
+		failing.met()
 		<-time.After(rand.N(200 * time.Millisecond)) // more may be accepted, wrongly
-		c.darken(disks, who)
+		c.darken(who)
 		failing.detach()
 		t.Logf("%s: %d calls have failed", who[0], failing.calls())
-		for _, name := range who {
-			disks[name].back()
-		}
+		c.brighten(who)
 		c.light(who)
 		if who[0] == "rendezvous" {
 			c.person("carol").start()
@@ -64,21 +56,27 @@ func (c *cast) program(name string) *stage.Process {
 }
 
 // TestSyncRecovers has each program's disk fail for a while and then work again: the program, which goes on or ends, is usable again at
-// once or after a restart, and nothing is missing.
+// once or after a restart, and nothing is missing. TestKillWithoutWrites is its control.
 func TestSyncRecovers(t *testing.T) {
-	t.Parallel()
-	needStrace(t)
+	begin(t, tracing)
 	for _, fault := range []string{"EIO", "ENOSPC"} {
 		t.Run(fault, func(t *testing.T) {
 			c := newCast(t, setting{})
 			c.everybody()
 			for _, name := range victims(len(names) + 1) {
+				away := c.person("carol")
+				if name == "rendezvous" {
+					away.kill() // else nothing needs its disk
+				}
 				failing := attach(t, c.program(name), syncs, "error="+fault)
 				wait := c.chatter(5)
-				c.ledger.await(2*time.Second, func() bool { return failing.calls() > 0 })
+				failing.met()
 				failing.detach()
 				wait()
 				c.revive(name)
+				if name == "rendezvous" {
+					away.start()
+				}
 			}
 			c.chatter(5)()
 			c.verdict("fsync "+fault, len(names)+1)
@@ -97,21 +95,17 @@ func (c *cast) revive(name string) {
 	}
 }
 
-// TestKillAtCall kills programs as they enter one of the system calls that move or remove what is durable.
+// TestKillAtCall kills programs as they enter one of the system calls that move or remove what is durable. TestKillWithoutWrites is its control.
 func TestKillAtCall(t *testing.T) {
-	t.Parallel()
-	needStrace(t)
-	rounds := 8
-	if long {
-		rounds = 60
-	}
+	begin(t, tracing)
+	rounds := size(8, 60)
 	c := newCast(t, setting{})
 	c.everybody()
 	deaths := 0
 	for range rounds {
 		name := victims(rand.IntN(len(names) + 1))[0]
 		wait := c.chatter(5)
-		attach(t, c.program(name), "fsync,fdatasync,ftruncate,/unlink.*,/rename.*", "signal=KILL")
+		attach(t, c.program(name), durable, "signal=KILL")
 		select {
 		case <-c.program(name).Ended:
 			deaths++
@@ -129,53 +123,58 @@ func TestKillAtCall(t *testing.T) {
 }
 
 // TestKillAtStart kills programs as they enter such a call for the nth time, from their start and their registration on, until one gets by.
-// Each must leave a home and a data directory that the next can use.
+// Each must leave a home and a data directory that the next can use. That the first of them is killed shows that the others may be.
 func TestKillAtStart(t *testing.T) {
-	t.Parallel()
-	needStrace(t)
-	const calls = "fsync,fdatasync,ftruncate,/unlink.*,/rename.*"
+	begin(t, tracing)
+	most, dir := size(4, 40), t.TempDir()
 	o := stage.Serve(t, "", stage.Loopback...)
-	most := 4
-	if long {
-		most = 40
-	}
-	dir := t.TempDir()
-	for n := range most {
-		under := []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + calls, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n+1)}
-		name := fmt.Sprintf("user%d", n)
-		p := stage.NewPerson(t, name, o)
-		p.Home = filepath.Join(dir, name)
-		l := p.Byway("register", "--user", name, "--no-passphrase")
-		l.Under = under
+	until(t, most, func(n int) (killed bool) {
+		p := stage.NewPerson(t, fmt.Sprintf("user%d", n), o)
+		p.Home = filepath.Join(dir, p.User)
+		l := p.Byway("register", "--user", p.User, "--no-passphrase")
+		l.Under = killer(n + 1)
 		first := stage.Run(t, l, "")
 		// What was killed may have registered or not; a bot does whichever is left to do.
-		if r := p.Run("bot", "--user", name, "--no-passphrase"); r.Code != 0 {
+		if r := p.Run("bot", "--user", p.User, "--no-passphrase"); r.Code != 0 {
 			t.Errorf("after a registration that was killed at call %d (exit code %d): exit code %d\n%s%s", n+1, first.Code, r.Code, r.Out, r.Errors)
 		}
-		if first.Code == 0 {
-			break
-		}
-	}
+		return first.Code != 0
+	})
 	o.Stop()
-	for n := range most {
+	until(t, most, func(n int) (killed bool) {
 		data := filepath.Join(dir, fmt.Sprintf("rendezvous%d", n))
-		args := []string{"rendezvous", "serve", "--data", data, "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"}
-		under := []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + calls, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n+1)}
-		first := stage.Start(t, stage.Launch{Name: "rendezvous", Under: under, Args: args})
-		by := false
+		args := append([]string{"rendezvous", "serve", "--data", data}, stage.Loopback...)
+		first := stage.Start(t, stage.Launch{Name: "rendezvous", Under: killer(n + 1), Args: args})
 		select {
 		case <-first.Ended:
+			killed = true
 		case <-time.After(2 * time.Second): // it has got by
-			by = true
 			stopTraced(t, first)
 		}
 		again := stage.Serve(t, "", append(stage.Loopback, "--data", data)...)
 		if code := again.Stop(); code != 0 {
 			t.Errorf("after a rendezvous that was killed at call %d: exit code %d\n%s", n+1, code, again.Stderr())
 		}
-		if by {
-			break
+		return killed
+	})
+}
+
+// killer runs a program until it makes such a call for the nth time.
+func killer(n int) []string {
+	return []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + durable, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", durable, n)}
+}
+
+// until calls f with 0, 1, 2 … until one is not killed, at most so often. The first must be.
+func until(t testing.TB, most int, f func(n int) (killed bool)) {
+	t.Helper()
+	for n := range most {
+		if f(n) {
+			continue
 		}
+		if n == 0 {
+			t.Error("nothing was killed")
+		}
+		return
 	}
 }
 
@@ -202,8 +201,7 @@ func stopTraced(t testing.TB, p *stage.Process) {
 // TestSlowSync has the rendezvous's disk take 300 ms to make anything durable. Many messages share each wait, and what needs no disk does
 // not wait at all.
 func TestSlowSync(t *testing.T) {
-	t.Parallel()
-	needStrace(t)
+	begin(t, tracing)
 	const letters = 400
 	c := newCast(t, setting{})
 	c.everybody()
@@ -239,8 +237,11 @@ func TestSlowSync(t *testing.T) {
 	slow.detach()
 	t.Logf("%d messages were stored with %d waits for the disk; meanwhile the rendezvous answered %d times", letters, waits, asked)
 	// With a wait for each message there would be as many waits as messages. Half the throughput of a fast disk is not asked for in time here.
-	if waits > letters/4 {
+	if waits == 0 || waits > letters/4 {
 		t.Errorf("%d waits for the disk for %d messages", waits, letters)
+	}
+	if asked <= waits {
+		t.Errorf("the rendezvous answered %d times while it waited for its disk %d times: it seems to wait before it answers", asked, waits)
 	}
 	away.start()
 	c.verdict("slow fsyncs", waits)

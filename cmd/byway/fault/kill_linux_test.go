@@ -1,7 +1,6 @@
 package fault
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,31 +9,14 @@ import (
 )
 
 // TestKill kills a random one of three peers and their rendezvous with -9, 0 to 50 ms after one of them has called a message accepted, stored or
-// delivered, and starts it again, while all of them write to all others.
+// delivered, and starts it again, while all of them write to all others. TestKillWithoutWrites is its control.
 func TestKill(t *testing.T) {
-	t.Parallel()
-	casts, kills, messages := 1, 25, 10
-	if long {
-		casts, kills, messages = 10, 100, 18
-	}
-	for i := range casts {
-		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
-			if long {
-				t.Parallel()
-			}
-			c := newCast(t, setting{})
-			c.everybody()
-			for range kills {
-				wait := c.chatter(messages)
-				moment(c.ledger)
-				c.killOne()
-				wait()
-				c.breathe()
-			}
-			c.once(c.verdict("kill -9", kills))
-		})
-	}
+	begin(t)
+	campaign(t, "kill -9", size(1, 10), size(25, 100), size(10, 18), inMemory, func(c *cast, _ int) { c.killOne() })
 }
+
+// inMemory is the setting of whatever needs no more than loopback and a disk that works.
+func inMemory(testing.TB) setting { return setting{} }
 
 // moment returns 0 to 50 ms after a program has told a state: a random one of accepted, stored and delivered.
 func moment(l *ledger) {
@@ -66,24 +48,15 @@ func (c *cast) killOne() {
 	c.o.Again()
 }
 
-// once fails the test where the screen of a later program has shown what that of an earlier one had: what was printed is remembered outside the
-// home, in memory that both a killed process and a disk without power leave alone.
-func (c *cast) once(sum tally) {
-	c.t.Helper()
-	if sum.again > 0 {
-		c.t.Errorf("%d messages were printed again", sum.again)
-	}
-}
-
 // breathe lets the programs work off most of what they owe, so that no backlog builds up that a later kill could not be seen in.
 func (c *cast) breathe() {
 	const backlog = 500
 	c.ledger.await(patience, func() bool { return c.ledger.sum.accepted-c.ledger.sum.shown < backlog })
 }
 
-// TestKillWithoutWrites is the control: programs that were killed and whose last writes had never reached their files. Then messages must be missing.
+// TestKillWithoutWrites is the control of whatever kills: programs that were killed and whose last writes had never reached their files. Then messages must be missing.
 func TestKillWithoutWrites(t *testing.T) {
-	t.Parallel()
+	begin(t)
 	c := newCast(t, setting{})
 	c.everybody()
 	wait := c.chatter(20)

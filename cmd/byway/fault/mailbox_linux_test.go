@@ -15,17 +15,13 @@ func (c *cast) away(name string) {
 	stage.Eventually(c.t, name+" is away", func() bool { _, online := c.o.Active()[name]; return !online })
 }
 
-// TestMailbox has somebody write to an absent user while the rendezvous is killed five times. All comes, in order, when the user is back.
+// TestMailbox has somebody write to an absent user while the rendezvous is killed five times. All comes, in order, when the user is back. TestLedger
+// is its control.
 func TestMailbox(t *testing.T) {
-	t.Parallel()
+	begin(t)
 	const kills = 5
-	letters := 300
-	if long {
-		letters = 1000
-	}
-	c := newCast(t, setting{people: 2})
-	c.everybody()
-	alice, bob := c.person("alice"), c.person("bob")
+	letters := size(300, 1000)
+	c, alice, bob := couple(t)
 	c.away("bob")
 	for i := range kills {
 		for range letters / kills {
@@ -67,13 +63,11 @@ func (l *ledger) storedLocked() (n int) {
 	return n
 }
 
-// TestDrain has the rendezvous leave while everybody writes: at once, with nothing lost, and everybody is back soon after the next has come.
+// TestDrain has the rendezvous leave while everybody writes: at once, with nothing lost, and everybody is back soon after the next has come. TestLedger
+// is its control.
 func TestDrain(t *testing.T) {
-	t.Parallel()
-	rounds := 2
-	if long {
-		rounds = 20
-	}
+	begin(t)
+	rounds := size(2, 20)
 	c := newCast(t, setting{})
 	c.everybody()
 	for round := range rounds {
@@ -104,9 +98,9 @@ func TestDrain(t *testing.T) {
 }
 
 // TestQuota fills a mailbox: its sender is told, others are not affected, and when the user is back everything that was accepted comes. What one
-// sender may keep in one mailbox is 32 MiB.
+// sender may keep in one mailbox is 32 MiB. TestLedger is its control, and that of TestFullDisk.
 func TestQuota(t *testing.T) {
-	t.Parallel()
+	begin(t)
 	const letters = 560
 	c := newCast(t, setting{})
 	c.everybody()
@@ -139,7 +133,7 @@ func TestQuota(t *testing.T) {
 // TestFullDisk fills the disk of the rendezvous, and of a sender, while everybody writes. What cannot be kept is refused with that reason,
 // enrolled devices sign in all the same, and everything goes on when there is room again.
 func TestFullDisk(t *testing.T) {
-	t.Parallel()
+	begin(t)
 	disks := map[string]*stage.Disk{}
 	for _, name := range []string{"rendezvous", "alice"} {
 		disks[name] = stage.NewDisk(t, "8m")
@@ -164,6 +158,8 @@ func TestFullDisk(t *testing.T) {
 			if !c.ledger.await(patience, func() bool { return c.ledger.refusedLocked("disk-full") > 0 }) {
 				t.Error("nothing is refused on a full disk")
 			}
+		} else {
+			stage.Eventually(t, "the rendezvous says that its disk is full", func() bool { return strings.Contains(c.o.Stderr(), "the disk is full") })
 		}
 		c.person("bob").start() // it signs in
 		select {

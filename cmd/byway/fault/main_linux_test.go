@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -36,7 +37,11 @@ func TestMain(m *testing.M) {
 	case os.Getenv(formVariable) == "":
 		fmt.Println("skipped: make fault runs these tests")
 	case os.Geteuid() != 0:
-		fmt.Println("skipped: mounting disks and making networks needs root")
+		fmt.Fprintln(os.Stderr, "faults need root: they mount disks and make networks")
+		os.Exit(1)
+	case len(missingTools()) > 0:
+		fmt.Fprintf(os.Stderr, "faults need %s; .ci/run installs them\n", strings.Join(missingTools(), ", "))
+		os.Exit(1)
 	default:
 		os.Exit(outside())
 	}
@@ -64,8 +69,7 @@ func outside() int {
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL,
 	}
 	if err := cmd.Start(); errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
-		fmt.Println("skipped: no namespaces of our own can be made here:", err)
-		return 0
+		return allSkipped(err)
 	}
 	if err := cmd.Wait(); cmd.ProcessState == nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -74,15 +78,24 @@ func outside() int {
 	return max(cmd.ProcessState.ExitCode(), -cmd.ProcessState.ExitCode()) // killed by a signal: -1
 }
 
+// allSkipped says, in the words of the last line of all, that the kernel allows no sandbox. It is not a failure.
+func allSkipped(why error) (code int) {
+	fmt.Println("0 scenarios and controls ran; SKIPPED all (no namespaces of our own can be made here: " + why.Error() + ")")
+	return 0
+}
+
 // inside makes the sandbox a place to work in, and runs the tests.
 func inside(m *testing.M) {
 	stage.Binaries = os.Getenv(sandboxVariable)
-	if err := furnish(filepath.Join(stage.Binaries, "scratch")); err != nil {
-		fmt.Println("skipped: the sandbox cannot be set up here:", err)
-		return
+	if err := furnish(filepath.Join(stage.Binaries, "scratch")); errors.Is(err, unix.EPERM) {
+		os.Exit(allSkipped(err))
+	} else if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		summary.print(os.Stdout)
+		summary.printRan(os.Stdout)
 		os.Exit(code)
 	}))
 }
@@ -109,8 +122,8 @@ func furnish(scratch string) error {
 			return fmt.Errorf("mount a disk in memory: %w", err)
 		}
 	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		return fmt.Errorf("ip link set lo up: %w %s", err, out)
+	if err := run("ip", "link", "set", "lo", "up"); err != nil {
+		return err
 	}
 	return os.Setenv("TMPDIR", scratch)
 }

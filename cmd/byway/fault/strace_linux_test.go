@@ -14,8 +14,11 @@ import (
 	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
-// syncs are the system calls that make something durable.
-const syncs = "fsync,fdatasync,sync_file_range"
+// System calls, as strace has them.
+const (
+	syncs   = "fsync,fdatasync,sync_file_range"               // make something durable
+	durable = "fsync,fdatasync,ftruncate,/unlink.*,/rename.*" // those that make, move or remove something durable
+)
 
 // tracer is an strace that changes what a program's system calls do.
 type tracer struct {
@@ -38,14 +41,6 @@ func (r *tracer) Write(b []byte) (int, error) {
 		r.ready = nil
 	}
 	return len(b), nil
-}
-
-// needStrace skips the test where there is none, or where it may not trace.
-func needStrace(t testing.TB) {
-	t.Helper()
-	if out, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		t.Skipf("skipped: nothing can be traced here: %v %s", err, out)
-	}
 }
 
 // attach has the calls of a running program do something else, as in inject("fsync", "error=EIO"), until detach or its end.
@@ -80,6 +75,12 @@ func (r *tracer) detach() {
 	late := time.AfterFunc(5*time.Second, func() { _ = r.cmd.Process.Kill() })
 	defer late.Stop()
 	_ = r.cmd.Wait() // by a signal
+}
+
+// met waits until the program has made one of the calls: what nothing has met was not survived either.
+func (r *tracer) met() {
+	r.t.Helper()
+	stage.Eventually(r.t, "a call that is meddled with", func() bool { return r.calls() > 0 })
 }
 
 // calls is how many of the traced calls there were so far.

@@ -3,6 +3,7 @@ package fault
 import (
 	"container/heap"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -102,34 +103,34 @@ func newFabric(t testing.TB) *fabric {
 	}
 }
 
-// plug gives a namespace a device tun0 with this address in a network of 256. It skips the test where there is no TUN.
+// plug gives a namespace a device tun0 with this address in a network of 256.
 func (f *fabric) plug(n *stage.Network, netns, address string) {
 	f.t.Helper()
 	p := &port{address: netip.MustParseAddr(address), wake: make(chan struct{}, 1)}
-	var missing error
-	stage.Inside(f.t, netns, func() error {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-		if err != nil {
-			missing = err
-			return nil
-		}
-		request, err := unix.NewIfreq("tun0")
-		if err != nil {
-			return err
-		}
-		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(request))); errno != 0 {
-			return fmt.Errorf("make a TUN device: %w", errno)
-		}
-		p.tun = os.NewFile(uintptr(fd), "tun0")
-		return nil
+	stage.Inside(f.t, netns, func() (err error) {
+		p.tun, err = openTUN("tun0")
+		return err
 	})
-	if missing != nil {
-		f.t.Skipf("skipped: there is no TUN here: %v", missing)
-	}
 	n.IP("-n", netns, "addr", "add", address+"/24", "dev", "tun0")
 	n.IP("-n", netns, "link", "set", "tun0", "mtu", "1400", "txqueuelen", "10000", "up")
 	f.ports[p.address] = p
+}
+
+// openTUN makes a device in the namespace of this thread, which lasts until it is closed.
+func openTUN(name string) (*os.File, error) {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return nil, err
+	}
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(request))); errno != 0 {
+		return nil, errors.Join(fmt.Errorf("make a TUN device: %w", errno), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), name), nil // not before: until it is a device, waiting for it is an error
 }
 
 // run carries packets until the test ends. Call it after the last plug.

@@ -3,7 +3,6 @@ package fault
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,8 +18,19 @@ type volume struct {
 	dir   string // where it is mounted
 }
 
-// newVolume skips the test where no such disk can be made.
+// newVolume mounts one until the test ends.
 func newVolume(t testing.TB) *volume {
+	t.Helper()
+	v := makeVolume(t)
+	if err := v.mount(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.unmount)
+	return v
+}
+
+// makeVolume mounts nothing yet.
+func makeVolume(t testing.TB) *volume {
 	t.Helper()
 	dir := t.TempDir()
 	v := &volume{t: t, image: filepath.Join(dir, "image"), dir: filepath.Join(dir, "disk")}
@@ -31,18 +41,16 @@ func newVolume(t testing.TB) *volume {
 	if err == nil {
 		err = os.Mkdir(v.dir, 0o700)
 	}
+	if err == nil {
+		err = run("mkfs.ext4", "-q", "-F", v.image)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", v.image).CombinedOutput(); err != nil {
-		t.Skipf("skipped: no ext4 can be made here: %v %s", err, out)
-	}
-	if out, err := exec.Command("mount", "-o", "loop", v.image, v.dir).CombinedOutput(); err != nil {
-		t.Skipf("skipped: no file can be mounted here: %v %s", err, out)
-	}
-	t.Cleanup(func() { v.unmount() })
 	return v
 }
+
+func (v *volume) mount() error { return run("mount", "-o", "loop", v.image, v.dir) }
 
 // cut has the disk forget everything that it was not told to keep, as when its power fails. From now on each access to it is an error.
 func (v *volume) cut() {
@@ -66,8 +74,8 @@ func (v *volume) cut() {
 func (v *volume) back() {
 	v.t.Helper()
 	v.unmount()
-	if out, err := exec.Command("mount", "-o", "loop", v.image, v.dir).CombinedOutput(); err != nil {
-		v.t.Fatalf("mount after the power was cut: %v %s", err, out)
+	if err := v.mount(); err != nil {
+		v.t.Fatalf("after the power was cut: %v", err)
 	}
 }
 

@@ -43,11 +43,9 @@ func storm(relayed bool) func(from, to netip.Addr) weather {
 // TestStorm has three people write to each other over a link that loses a fifth of all packets, doubles some and reorders a quarter, on which
 // every connection is reset every two seconds, and where the direct way opens and closes every five.
 func TestStorm(t *testing.T) {
-	t.Parallel()
-	total, pause := 500, 60*time.Millisecond
-	if long {
-		total, pause = 10_000, 60*time.Millisecond
-	}
+	begin(t, linking)
+	const pause = 60 * time.Millisecond
+	total := size(500, 10_000)
 	f, s := town(t)
 	c := newCast(t, s)
 	c.everybody()
@@ -92,13 +90,10 @@ func TestStorm(t *testing.T) {
 }
 
 // TestPartition has nobody reach anybody for a while. What was written meanwhile is shown within five seconds after the network is back, and
-// nobody has dialled anybody more than twice a second.
+// nobody has dialled anybody more than twice a second. Its control is that packets were lost meanwhile, and attempts to connect seen.
 func TestPartition(t *testing.T) {
-	t.Parallel()
-	outage, rounds := 15*time.Second, 1
-	if long {
-		outage, rounds = 20*time.Second, 6
-	}
+	begin(t, linking)
+	outage, rounds := time.Duration(size(15, 20))*time.Second, size(1, 6)
 	f, s := town(t)
 	c := newCast(t, s)
 	c.everybody()
@@ -106,11 +101,15 @@ func TestPartition(t *testing.T) {
 	c.ledger.settle(c.running(), patience)
 	for range rounds {
 		f.all(weather{down: true})
-		began := time.Now()
+		began, before := time.Now(), f.harm()
 		wait := c.chatter(5)
 		<-time.After(outage)
 		wait()
-		c.checkDials(f.since(began), outage)
+		dials, harm := f.since(began), f.harm()
+		c.checkDials(dials, outage)
+		if harm.lost == before.lost || harm.passed > before.passed || len(dials) == 0 {
+			t.Errorf("there was no partition: before %+v, after it %+v, %d attempts to connect", before, harm, len(dials))
+		}
 		f.all(weather{})
 		healed := time.Now()
 		if !c.ledger.await(patience, func() bool { return c.ledger.sum.shown >= c.ledger.sum.accepted && c.ledger.owedLocked() == 0 }) {
