@@ -2,46 +2,15 @@ package sqlitefile
 
 import (
 	"bufio"
-	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 )
-
-// fsyncVictim names, in the environment of this test binary, the database that it is to write to as a process of its own, and how.
-const fsyncVictim = "BYWAY_TEST_FSYNC_VICTIM"
-
-// TestFsyncVictim is no test: TestFailedFsync runs it under strace. It commits six rows, each by itself, says of each whether it was acknowledged, copies the
-// log back in the middle, and ends without closing anything.
-func TestFsyncVictim(t *testing.T) {
-	path := os.Getenv(fsyncVictim)
-	if path == "" {
-		t.Skip("it is run by TestFailedFsync")
-	}
-	runtime.LockOSThread() // strace counts calls thread by thread
-	f, err := Open(t.Context(), path, testOptions())
-	if err != nil {
-		fmt.Println("open", err)
-		os.Exit(3)
-	}
-	for i := range 6 {
-		err := f.Update(t.Context(), func(tx *sql.Tx) error {
-			_, err := tx.Exec("INSERT INTO mail (id, name, body) VALUES (?, 'x', zeroblob(?))", 5000+i, 100+3000*(i%3))
-			return err
-		})
-		fmt.Println("row", 5000+i, err == nil)
-		if i == 2 {
-			fmt.Println("copied", f.Checkpoint(t.Context()) == nil)
-		}
-	}
-	os.Exit(0)
-}
 
 // TestFailedFsync lets each fsync of the log, of the main file and of the sums fail once. Nothing may be acknowledged that was not fsynced, and the next
 // success must have written the same place anew: Linux forgets a page whose writing has failed.
@@ -61,7 +30,7 @@ func TestFailedFsync(t *testing.T) {
 			path := snapshot(t, base)
 			trace := filepath.Join(t.TempDir(), "trace")
 			cmd := exec.Command("strace", "-f", "-qq", "-y", "-o", trace, "-P", path+file, "-e", "trace=fsync,fdatasync,pwrite64,ftruncate",
-				"-e", fmt.Sprintf("inject=fsync,fdatasync:error=EIO:when=%d", n), os.Args[0], "-test.run", "^TestFsyncVictim$", "-test.v")
+				"-e", fmt.Sprintf("inject=fsync,fdatasync:error=EIO:when=%d", n), os.Args[0])
 			cmd.Env = append(os.Environ(), fsyncVictim+"="+path)
 			out, _ := cmd.Output()
 			failed := checkTrace(t, trace, fmt.Sprintf("fsync %d of %q", n, file))
