@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -86,21 +85,10 @@ func TestOpenHome(t *testing.T) {
 	wantCode(t, err, CodeUsage)
 }
 
-// TestHoldHome is no test: TestLock runs it as another process.
-func TestHoldHome(t *testing.T) {
-	dir := os.Getenv("BYWAY_TEST_HOLD")
-	if dir == "" {
-		t.Skip("run by TestLock only")
-	}
-	openTestHome(t, dir)
-	fmt.Println("held")
-	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until the other process is done, or dead
-}
-
 func TestLock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "home")
-	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHoldHome$")
-	other.Env = append(os.Environ(), "BYWAY_TEST_HOLD="+dir)
+	other := exec.CommandContext(t.Context(), os.Args[0])
+	other.Env = append(os.Environ(), homeHolder+"="+dir)
 	stdin, err := other.StdinPipe()
 	if err != nil {
 		t.Fatalf("pipe: %v", err)
