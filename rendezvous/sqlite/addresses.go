@@ -102,18 +102,17 @@ func (c *addressCache) surplus() []*place {
 	return places
 }
 
-// queryer is a *sql.DB or a *sql.Tx.
-type queryer interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// lookUp returns the place of an address as it is committed, or nil where it has none.
-func (db *DB) lookUp(ctx context.Context, q queryer, at relay.Address) (*place, error) {
+// lookUp returns the place of an address as it is committed, or nil where it has none. Without a transaction (nil) it reads beside those that write.
+func (db *DB) lookUp(ctx context.Context, tx *mailTx, at relay.Address) (*place, error) {
 	if p := db.addresses.find(at); p != nil {
 		return p, nil
 	}
+	statement := db.mail.lookUp
+	if tx != nil {
+		statement = tx.stmt(ctx, db.mail.find)
+	}
 	p := &place{at: at}
-	err := q.QueryRowContext(ctx, "SELECT id FROM addresses WHERE account = ? AND device = ?", string(at.User), at.Device[:]).Scan(&p.id)
+	err := statement.QueryRowContext(ctx, string(at.User), at.Device[:]).Scan(&p.id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil //nolint:nilnil // nothing was ever kept for it
 	} else if err != nil {
@@ -147,6 +146,17 @@ type mailTx struct {
 	touched map[rendezvous.Username]bool // accounts whose usage has been changed
 	fresh   map[relay.Address]*place     // made in this transaction
 	dropped []*place                     // to be forgotten when it has been committed
+	bound   map[*sql.Stmt]*sql.Stmt      // prepared statements, as the transaction runs them
+}
+
+// stmt is a prepared statement in the transaction, which would make one anew for each call.
+func (tx *mailTx) stmt(ctx context.Context, prepared *sql.Stmt) *sql.Stmt {
+	bound := tx.bound[prepared]
+	if bound == nil {
+		bound = tx.StmtContext(ctx, prepared)
+		tx.bound[prepared] = bound
+	}
+	return bound
 }
 
 // place returns the place of an address, making it where there is none.
@@ -159,7 +169,7 @@ func (db *DB) place(ctx context.Context, tx *mailTx, at relay.Address) (*place, 
 		return p, err
 	}
 	p = &place{at: at}
-	err = tx.QueryRowContext(ctx, "INSERT INTO addresses (account, device) VALUES (?, ?) RETURNING id", string(at.User), at.Device[:]).Scan(&p.id)
+	err = tx.stmt(ctx, db.mail.add).QueryRowContext(ctx, string(at.User), at.Device[:]).Scan(&p.id)
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +181,7 @@ func (db *DB) place(ctx context.Context, tx *mailTx, at relay.Address) (*place, 
 func (db *DB) number(ctx context.Context, tx *mailTx, p *place) (uint64, error) {
 	if p.next == 0 {
 		var next, last uint64
-		err := tx.QueryRowContext(ctx, "SELECT next, (SELECT coalesce(max(id), 0) & ? FROM mailbox WHERE id BETWEEN ? AND ?) FROM addresses WHERE id = ?",
-			int64(numberMask), p.first(), p.last(), p.id).Scan(&next, &last)
+		err := tx.stmt(ctx, db.mail.number).QueryRowContext(ctx, int64(numberMask), p.first(), p.last(), p.id).Scan(&next, &last)
 		if err != nil {
 			return 0, err
 		}
@@ -189,7 +198,7 @@ func (db *DB) number(ctx context.Context, tx *mailTx, p *place) (uint64, error) 
 func (db *DB) forgetSurplus(ctx context.Context, tx *mailTx) error {
 	for _, p := range db.addresses.surplus() {
 		if p.next > 0 {
-			if _, err := tx.ExecContext(ctx, "UPDATE addresses SET next = ? WHERE id = ?", int64(p.next), p.id); err != nil {
+			if _, err := tx.stmt(ctx, db.mail.numbered).ExecContext(ctx, int64(p.next), p.id); err != nil {
 				return err
 			}
 		}
@@ -200,7 +209,9 @@ func (db *DB) forgetSurplus(ctx context.Context, tx *mailTx) error {
 
 // updateMail runs f in a transaction that changes the mailbox. mailMu is held.
 func (db *DB) updateMail(ctx context.Context, doing string, f func(tx *mailTx) error) error {
-	t := &mailTx{touched: make(map[rendezvous.Username]bool), fresh: make(map[relay.Address]*place)}
+	t := &mailTx{
+		touched: make(map[rendezvous.Username]bool), fresh: make(map[relay.Address]*place), bound: make(map[*sql.Stmt]*sql.Stmt),
+	}
 	err := db.update(ctx, doing, func(tx *sql.Tx) error {
 		t.Tx = tx
 		if err := f(t); err != nil {

@@ -151,7 +151,7 @@ func (db *DB) forgetRefusals(ctx context.Context, tx *mailTx, told []relay.Told)
 // Refusals implements relay.Mailbox.
 func (db *DB) Refusals(ctx context.Context, to relay.Address) (relay.Refusals, error) {
 	var r relay.Refusals
-	p, err := db.lookUp(ctx, db.read, to)
+	p, err := db.lookUp(ctx, nil, to)
 	if p == nil || err != nil {
 		return r, classify("count what was refused", err)
 	}

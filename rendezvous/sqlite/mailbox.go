@@ -18,10 +18,15 @@ const rowsAtOnce = 64
 
 // mailStatements are prepared once: parsing SQL costs more than running it.
 type mailStatements struct {
-	put1, putMany *sql.Stmt // on the writing connection
-	deleteRun     *sql.Stmt // likewise
-	page, sum     *sql.Stmt // on the reading ones
+	put1, putMany               *sql.Stmt // on the writing connection
+	deleteRun                   *sql.Stmt // likewise
+	find, add, number, numbered *sql.Stmt // likewise, for addresses
+	usage                       *sql.Stmt // likewise, of an account
+	page, sum                   *sql.Stmt // on the reading ones
+	lookUp                      *sql.Stmt // likewise: find
 }
+
+const findAddress = "SELECT id FROM addresses WHERE account = ? AND device = ?"
 
 func (m *mailStatements) prepare(ctx context.Context, db *DB) error {
 	const row = "(?, ?, ?, ?, ?)"
@@ -34,6 +39,19 @@ func (m *mailStatements) prepare(ctx context.Context, db *DB) error {
 		{&m.put1, db.write, insert},
 		{&m.putMany, db.write, insert + strings.Repeat(", "+row, rowsAtOnce-1)},
 		{&m.deleteRun, db.write, "DELETE FROM mailbox WHERE id BETWEEN ? AND ?"},
+		{&m.find, db.write, findAddress},
+		{&m.add, db.write, "INSERT INTO addresses (account, device) VALUES (?, ?) RETURNING id"},
+		{
+			&m.number, db.write,
+			"SELECT next, (SELECT coalesce(max(id), 0) & ? FROM mailbox WHERE id BETWEEN ? AND ?) FROM addresses WHERE id = ?",
+		},
+		{&m.numbered, db.write, "UPDATE addresses SET next = ? WHERE id = ?"},
+		{
+			&m.usage, db.write,
+			"SELECT s.account, count(*), sum(length(m.envelope)) FROM addresses r " +
+				"JOIN mailbox m ON m.id BETWEEN r.id << ? AND r.id << ? | ? LEFT JOIN addresses s ON s.id = m.sender WHERE r.account = ? GROUP BY s.account",
+		},
+		{&m.lookUp, db.read, findAddress},
 		{&m.page, db.read, "SELECT id, sender, submitted, envelope FROM mailbox WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"},
 		{&m.sum, db.read, "SELECT count(*), coalesce(sum(length(envelope)), 0) FROM mailbox WHERE id BETWEEN ? AND ?"},
 	}
@@ -48,7 +66,7 @@ func (m *mailStatements) prepare(ctx context.Context, db *DB) error {
 
 func (m *mailStatements) close() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{m.put1, m.putMany, m.deleteRun, m.page, m.sum} {
+	for _, s := range []*sql.Stmt{m.put1, m.putMany, m.deleteRun, m.find, m.add, m.number, m.numbered, m.usage, m.lookUp, m.page, m.sum} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}
@@ -83,7 +101,7 @@ func (db *DB) deleteMail(ctx context.Context, tx *mailTx, deletions []relay.Dele
 	if len(deletions) == 0 {
 		return nil
 	}
-	statement := tx.StmtContext(ctx, db.mail.deleteRun)
+	statement := tx.stmt(ctx, db.mail.deleteRun)
 	for len(deletions) > 0 {
 		n := 1
 		for n < len(deletions) && deletions[n].To == deletions[0].To && deletions[n].ID == deletions[n-1].ID+1 {
@@ -170,7 +188,7 @@ func (db *DB) insertMail(ctx context.Context, tx *mailTx, rows []mailRow, kept r
 	}
 	// Those for one device lie beside one another then, and SQLite finds their place at once.
 	slices.SortFunc(rows, func(a, b mailRow) int { return cmp.Compare(a.id, b.id) })
-	one, many := tx.StmtContext(ctx, db.mail.put1), tx.StmtContext(ctx, db.mail.putMany)
+	one, many := tx.stmt(ctx, db.mail.put1), tx.stmt(ctx, db.mail.putMany)
 	args := make([]any, 0, 5*rowsAtOnce)
 	now := any(int64(kept))
 	for len(rows) > 0 {
@@ -192,7 +210,7 @@ func (db *DB) insertMail(ctx context.Context, tx *mailTx, rows []mailRow, kept r
 
 // Page implements relay.Mailbox.
 func (db *DB) Page(ctx context.Context, to relay.Address, after uint64, limit, maxBytes int) ([]relay.Held, error) {
-	p, err := db.lookUp(ctx, db.read, to)
+	p, err := db.lookUp(ctx, nil, to)
 	if err != nil {
 		return nil, classify("read the mailbox", err)
 	}
@@ -226,7 +244,7 @@ func (db *DB) Page(ctx context.Context, to relay.Address, after uint64, limit, m
 // Waiting implements relay.Mailbox.
 func (db *DB) Waiting(ctx context.Context, to relay.Address) (relay.Usage, error) {
 	var u relay.Usage
-	p, err := db.lookUp(ctx, db.read, to)
+	p, err := db.lookUp(ctx, nil, to)
 	if p != nil && err == nil {
 		err = db.mail.sum.QueryRowContext(ctx, p.first(), p.last()).Scan(&u.Messages, &u.Bytes)
 	}
@@ -274,7 +292,7 @@ func (db *DB) Purge(ctx context.Context, to relay.Address) error {
 		if p == nil || err != nil {
 			return err
 		}
-		if _, err := tx.StmtContext(ctx, db.mail.deleteRun).ExecContext(ctx, p.first(), p.last()); err != nil {
+		if _, err := tx.stmt(ctx, db.mail.deleteRun).ExecContext(ctx, p.first(), p.last()); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, "DELETE FROM refusals WHERE address = ?", p.id)

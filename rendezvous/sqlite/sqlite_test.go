@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/relay"
 	"github.com/byway-chat/byway/rendezvous/sqlite"
 	"github.com/byway-chat/byway/rendezvous/storetest"
@@ -216,6 +217,42 @@ func BenchmarkMailboxPut(b *testing.B) {
 				}
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "envelopes/s")
 			})
+		}
+	}
+}
+
+// The same for recipients in turn who are more than are remembered, to none of whom anything was ever written, and to all of them again.
+func BenchmarkMailboxPutCold(b *testing.B) {
+	for _, accounts := range []int{20_000, 100_000} {
+		b.Run(fmt.Sprintf("accounts=%d", accounts), func(b *testing.B) {
+			var took [2]time.Duration
+			for b.Loop() {
+				db := open(b, b.TempDir())
+				for i := range took {
+					began := time.Now()
+					putForEach(b, db, accounts)
+					took[i] += time.Since(began)
+				}
+				if err := db.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*accounts)/took[0].Seconds(), "new/s")
+			b.ReportMetric(float64(b.N*accounts)/took[1].Seconds(), "known/s")
+		})
+	}
+}
+
+// putForEach puts one envelope for each of so many accounts.
+func putForEach(b *testing.B, db *sqlite.DB, accounts int) {
+	b.Helper()
+	for n := 0; n < accounts; n += 1000 {
+		puts := batch(1000, 154)
+		for i, p := range puts.Puts {
+			p.Envelope.To = relay.Address{User: rendezvous.Username(fmt.Sprint("user", n+i))}
+		}
+		if err := db.Apply(b.Context(), puts); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -35,9 +35,7 @@ func (db *DB) usageIn(ctx context.Context, tx *mailTx, account rendezvous.Userna
 	if u := db.usage[account]; u != nil {
 		return u, nil
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT s.account, count(*), sum(length(m.envelope)) FROM addresses r "+
-		"JOIN mailbox m ON m.id BETWEEN r.id << ? AND r.id << ? | ? LEFT JOIN addresses s ON s.id = m.sender WHERE r.account = ? GROUP BY s.account",
-		numberBits, numberBits, int64(numberMask), string(account))
+	rows, err := tx.stmt(ctx, db.mail.usage).QueryContext(ctx, numberBits, numberBits, int64(numberMask), string(account))
 	if err != nil {
 		return nil, err
 	}
