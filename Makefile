@@ -8,6 +8,7 @@ GO ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BUF := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
 GOVULNCHECK := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GOTESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0
 
 FUZZTIME ?= 30s
 TESTFLAGS ?=
@@ -29,11 +30,13 @@ demo: build ## a rendezvous and two peers on this machine show the whole job and
 	@bin/byway demo
 
 .PHONY: test
-test: setup ## every test: race detector, random order
+test: setup ## every test: race detector, random order; ends with what was skipped, and why
 	@$(if $(RACE),,echo "no C compiler: running without the race detector";) echo "building first, so that no test shares its time with a compiler (with a cold cache this takes some minutes)"
 	$(GO) build ./cmd/...
 	$(GO) build $(RACE) ./...
-	$(GO) test $(RACE) -shuffle=on $(TESTFLAGS) ./...
+	@if $(GOTESTSUM) --version >/dev/null 2>&1; then run="$(GOTESTSUM) --format pkgname --format-hide-empty-pkg --"; \
+	else run="$(GO) test"; echo "gotestsum cannot be fetched: what is skipped is not listed"; fi; \
+	set -x; $$run $(RACE) -shuffle=on $(TESTFLAGS) ./...
 
 .PHONY: race
 race: setup ## the tests three times over, to shake out what happens rarely
