@@ -176,8 +176,9 @@ func (c *chat) say(format string, args ...any) error {
 
 // complain prints an error where the person looks: a chat's errors are part of the conversation.
 func (c *chat) complain(err error) {
-	_ = c.say("error: %s", clean(err.Error()))
-	if e, ok := errors.AsType[*peer.Error](err); ok && e.Hint != "" {
-		_ = c.say("hint: %s", clean(e.Hint))
+	hint := ""
+	if e, ok := errors.AsType[*peer.Error](err); ok {
+		hint = e.Hint
 	}
+	_ = c.say("%s", trouble(err.Error(), hint))
 }

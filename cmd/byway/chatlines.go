@@ -93,9 +93,18 @@ func (c *chat) eventLine(e *peer.Event, ours bool) string {
 	case peer.EventGap:
 		return fmt.Sprintf("* %d messages from %s will never come: they expired before they could be delivered", e.Last-e.First+1, clean(e.From))
 	case peer.EventError:
-		return "error: " + clean(e.Message)
+		return trouble(e.Message, e.Hint)
 	}
 	return ""
+}
+
+// trouble is an error and, where one is known, its cure on a line of its own.
+func trouble(message, hint string) string {
+	line := "error: " + clean(message)
+	if hint != "" {
+		line += "\nhint: " + clean(hint)
+	}
+	return line
 }
 
 // stateLine is a delivery mark, which names the message where several are under way.

@@ -286,7 +286,7 @@ func TestBotReadsOnDuringASlowPing(t *testing.T) {
 }
 
 func TestChat(t *testing.T) {
-	f := startFake(t, incoming("a", "hello"))
+	f := startFake(t, peer.Event{Type: peer.EventError, Message: "the disk\nfails", Hint: "look at it"}, incoming("a", "hello"))
 	in, typed := io.Pipe()
 	ended := make(chan struct{})
 	var code int
@@ -303,7 +303,7 @@ func TestChat(t *testing.T) {
 	}
 	for _, want := range []string{
 		"you are alice, device 00112233aabbccdd", "bob (lan 2 ms): hello\n", "NAME  ONLINE  WAY", "✓✓ delivered lan 2.1 ms to bob\n",
-		"error: there is no command /nonsense\n", "error: refused␛[2J\nhint: /who lists the users; @bob carol: … sends it to bob as text\n",
+		"error: the disk␊fails\nhint: look at it\n", "error: there is no command /nonsense\n", "error: refused␛[2J\nhint: /who lists the users; @bob carol: … sends it to bob as text\n",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in:\n%s", want, stdout)

@@ -127,9 +127,8 @@ func TestPrinter(t *testing.T) {
 	p.Error("cannot reach böb\x1b[2J\nbyway: error: forged")
 	p.Hint("")
 	p.Hint("try again\n")
-	p.Warning("old")
 	NewPrinter("rendezvous", &b, false).Error("böb")
-	want := "byway: error: cannot reach böb␛[2J␊byway: error: forged\nbyway: hint: try again\nbyway: warning: old\nrendezvous: error: b\\u00f6b\n"
+	want := "byway: error: cannot reach böb␛[2J␊byway: error: forged\nbyway: hint: try again\nrendezvous: error: b\\u00f6b\n"
 	if got := b.String(); got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}

@@ -32,9 +32,6 @@ func (p *Printer) Hint(cure string) {
 	}
 }
 
-// Warning prints "NAME: warning: message".
-func (p *Printer) Warning(message string) { p.line("warning", message) }
-
 func (p *Printer) line(kind, text string) {
 	text = Clean(strings.TrimSpace(text))
 	if !p.utf8 {
