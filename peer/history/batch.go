@@ -1,9 +1,8 @@
 package history
 
 import (
-	"context"
-	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/byway-chat/byway/crypto/session"
@@ -52,84 +51,79 @@ type Blocked struct {
 	Envelope []byte
 }
 
-// Commit puts the batch on the disk in one transaction and returns after the fsync. On an error nothing of it is stored, and
-// the caller must not acknowledge anything that the batch holds. Errors wrap [ErrDiskFull] or [ErrDamaged] where they apply.
-func (s *Store) Commit(ctx context.Context, b *Batch) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.rememberLocked(ctx); err != nil {
-		return err
-	}
-	w := &writer{s: s, mem: s.mem, ctx: ctx, orders: map[Ref]int64{}, dirty: map[*run]struct{}{}, renamed: map[*run]struct{}{}}
-	err := s.file.Update(ctx, func(tx *sql.Tx) error {
-		w.tx = tx
-		return w.batch(b)
-	})
-	if err != nil {
-		s.forgetLocked()
-		return classify("commit history", err)
-	}
-	b.Orders, b.Refused = w.orders, w.refused
-	s.prepareLocked(ctx)
-	return nil
-}
-
-// writer carries out one batch inside its transaction. What the batch changes again and again, it writes once, at the end.
+// writer gathers what commits change until it goes to the database in one transaction. What they change again and again is written once.
 type writer struct {
-	s       *Store
-	mem     *memory
-	ctx     context.Context // of this one call to Commit
-	tx      *sql.Tx
-	orders  map[Ref]int64
-	refused int
+	s   *Store // its box and its caches
+	mem *memory
 
+	steps    []statement       // in their order
 	tail     *run              // the newest of the visible history, not yet written; nil: none
 	copies   *run              // the newest of hidden copies, not yet written
 	dirty    map[*run]struct{} // written, and changed since
 	renamed  map[*run]struct{} // those of them with other numbers than were written
 	accounts map[*account]struct{}
 	devices  map[*device]struct{}
+	contacts map[delivery.Account][]byte // sealed
+	sessions map[session.ID]Session
+
+	orders  map[Ref]int64 // of the commit under way
+	refused int           // of the commit under way
 }
 
-// exec runs a statement, which is prepared after the transaction if it was not yet: only then the one connection is free.
-func (w *writer) exec(query string, args ...any) (sql.Result, error) {
-	if st := w.s.statements[query]; st != nil {
-		return w.tx.StmtContext(w.ctx, st).ExecContext(w.ctx, args...)
+// statement is one change of the database. It shares nothing with the memory.
+type statement struct {
+	query string
+	args  []any
+}
+
+func newWriter(s *Store, mem *memory) *writer {
+	return &writer{
+		s: s, mem: mem, dirty: map[*run]struct{}{}, renamed: map[*run]struct{}{}, accounts: map[*account]struct{}{}, devices: map[*device]struct{}{},
+		contacts: map[delivery.Account][]byte{}, sessions: map[session.ID]Session{},
 	}
-	w.s.statements[query] = nil
-	return w.tx.ExecContext(w.ctx, query, args...)
 }
 
+func (w *writer) do(query string, args ...any) { w.steps = append(w.steps, statement{query, args}) }
+
+// batch takes in a whole batch. After an error the writer and the memory are good for nothing.
 func (w *writer) batch(b *Batch) error {
-	for _, c := range b.Contacts {
-		if err := w.contact(c); err != nil {
-			return fmt.Errorf("store contact: %w", err)
-		}
-	}
+	w.orders, w.refused = nil, 0
 	for _, op := range b.Ops {
 		if err := w.op(op); err != nil {
 			return fmt.Errorf("store %T: %w", op, err)
 		}
 	}
-	if err := w.flush(); err != nil {
-		return err
-	}
-	for i := range b.Sessions {
-		if err := w.session(&b.Sessions[i]); err != nil {
-			return fmt.Errorf("store session: %w", err)
+	return w.rest(b)
+}
+
+// rest takes in everything but the ops.
+func (w *writer) rest(b *Batch) error {
+	for _, c := range b.Contacts {
+		if err := w.contact(c); err != nil {
+			return fmt.Errorf("store contact: %w", err)
 		}
+	}
+	for _, x := range b.Sessions {
+		w.sessions[x.ID] = x
 	}
 	for i := range b.Blocked {
-		if err := w.block(&b.Blocked[i]); err != nil {
-			return fmt.Errorf("store blocked envelope: %w", err)
-		}
+		w.block(&b.Blocked[i])
 	}
 	for _, id := range b.Released {
-		if _, err := w.exec("DELETE FROM blocked WHERE id = ?", id); err != nil {
-			return fmt.Errorf("drop blocked envelope: %w", err)
-		}
+		w.unblock(id)
 	}
 	return nil
+}
+
+// replay takes in a batch that was committed before, as far as it still fits: after damage, what it goes on from may be gone, and some of it may be there
+// already. It returns how many of its ops were left out.
+func (w *writer) replay(b *Batch) (left int, err error) {
+	for _, op := range b.Ops {
+		if w.op(op) != nil {
+			left++
+		}
+	}
+	return left, w.rest(b)
 }
 
 func (w *writer) op(op delivery.Op) error {
@@ -158,92 +152,91 @@ func (w *writer) op(op delivery.Op) error {
 	case delivery.OpRelease:
 		return w.release(op)
 	case delivery.OpDrop:
-		_, err := w.exec("DELETE FROM held WHERE device = ? AND n = ?", op.Device[:], op.N)
-		return err
+		w.unhold(op.Device, op.N)
+		return nil
 	case delivery.OpNext:
 		d := w.device(op.Device)
 		d.next, d.tip = op.Next, op.Tip
 		return nil
 	case delivery.OpGap:
-		_, err := w.exec("INSERT OR IGNORE INTO gaps (device, first, last, after) VALUES (?, ?, ?, ?)", op.Device[:], op.First, op.Last, w.mem.next-1)
-		return err
+		w.do("INSERT OR IGNORE INTO gaps (device, first, last, after) VALUES (?, ?, ?, ?)", op.Device[:], op.First, op.Last, w.mem.next-1)
+		return nil
 	}
 	return fmt.Errorf("no rule for it")
 }
 
-// flush writes what the ops have gathered.
-func (w *writer) flush() error {
-	for _, r := range []*run{w.tail, w.copies} {
-		if err := w.insert(r); err != nil {
-			return fmt.Errorf("store messages: %w", err)
-		}
-	}
+// freeze returns everything that was gathered, and begins anew. Memory and its runs may change from now on.
+func (w *writer) freeze() []statement {
+	w.insert(w.tail)
+	w.insert(w.copies)
 	w.tail, w.copies = nil, nil
 	for r := range w.dirty {
-		if err := w.update(r); err != nil {
-			return fmt.Errorf("store states: %w", err)
-		}
+		w.update(r)
 	}
 	for a := range w.accounts {
-		_, err := w.exec(`INSERT INTO accounts (tag, name, next, tip, seen) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (tag) DO UPDATE SET next = excluded.next, tip = excluded.tip, seen = excluded.seen`, a.tag[:], a.sealed, a.next, a.tip[:], a.seen)
-		if err != nil {
-			return fmt.Errorf("store account: %w", err)
-		}
+		w.do(`INSERT INTO accounts (tag, name, next, tip, seen) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (tag) DO UPDATE SET next = excluded.next, tip = excluded.tip, seen = excluded.seen`,
+			slices.Clone(a.tag[:]), a.sealed, a.next, slices.Clone(a.tip[:]), a.seen)
 	}
 	for d := range w.devices {
-		_, err := w.exec(`INSERT INTO devices (device, start, next, tip, high) VALUES (?, ?, ?, ?, ?)
+		w.do(`INSERT INTO devices (device, start, next, tip, high) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (device) DO UPDATE SET start = excluded.start, next = excluded.next, tip = excluded.tip, high = excluded.high`,
-			d.device[:], d.start, d.next, d.tip[:], d.high)
-		if err != nil {
-			return fmt.Errorf("store device: %w", err)
-		}
+			slices.Clone(d.device[:]), d.start, d.next, slices.Clone(d.tip[:]), d.high)
 	}
-	return nil
+	for name, sealed := range w.contacts {
+		w.do("INSERT INTO contacts (tag, sealed) VALUES (?, ?) ON CONFLICT (tag) DO UPDATE SET sealed = excluded.sealed", w.s.tag(string(name)), sealed)
+	}
+	for _, x := range w.sessions {
+		w.session(&x)
+	}
+	steps := w.steps
+	w.steps = nil
+	clear(w.dirty)
+	clear(w.renamed)
+	clear(w.accounts)
+	clear(w.devices)
+	clear(w.contacts)
+	clear(w.sessions)
+	return steps
 }
 
-// insert writes a new run.
-func (w *writer) insert(r *run) error {
+// insert writes a new run; nil: there is none.
+func (w *writer) insert(r *run) {
 	if r == nil {
-		return nil
+		return
 	}
 	delete(w.dirty, r)
+	delete(w.renamed, r)
 	if r.hidden() && r.open == 0 {
-		return nil // it has come and gone in this batch
+		return // it has come and gone meanwhile
 	}
 	first, last := r.span()
-	_, err := w.exec("INSERT INTO runs (ord, count, tag, device, first, last, unshown, open, states, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		r.ord, len(r.msgs), r.tag[:], r.device[:], first, last, int64(r.unshown), r.open, r.encodeStates(), w.s.box.seal(r.label(), r.encode()))
-	return err
+	w.do("INSERT INTO runs (ord, count, tag, device, first, last, unshown, open, states, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		r.ord, len(r.msgs), slices.Clone(r.tag[:]), slices.Clone(r.device[:]), first, last, int64(r.unshown), r.open, r.encodeStates(),
+		w.s.box.seal(r.label(), r.encode()))
 }
 
 // update writes the states of a run of our own.
-func (w *writer) update(r *run) error {
+func (w *writer) update(r *run) {
 	if r.hidden() && r.open == 0 {
-		_, err := w.exec("DELETE FROM runs WHERE ord = ?", r.ord)
-		return err
+		w.do("DELETE FROM runs WHERE ord = ?", r.ord)
+		return
 	}
 	if _, renamed := w.renamed[r]; renamed {
 		first, last := r.span()
-		_, err := w.exec("UPDATE runs SET first = ?, last = ?, sealed = ? WHERE ord = ?", first, last, w.s.box.seal(r.label(), r.encode()), r.ord)
-		if err != nil {
-			return err
-		}
+		w.do("UPDATE runs SET first = ?, last = ?, sealed = ? WHERE ord = ?", first, last, w.s.box.seal(r.label(), r.encode()), r.ord)
 	}
-	_, err := w.exec("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
-	return err
+	w.do("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
 }
 
 // place puts a message at the end of the history, or of the hidden copies.
-func (w *writer) place(like *run, m message) (*run, error) {
+func (w *writer) place(like *run, m message) *run {
 	tail := &w.tail
 	if like.hidden() {
 		tail = &w.copies
 	}
 	if r := *tail; r == nil || !r.takes(like, &m) {
-		if err := w.insert(r); err != nil {
-			return nil, err
-		}
+		w.insert(r)
 		if like.hidden() {
 			like.ord = w.mem.hidden
 			w.mem.hidden--
@@ -257,5 +250,5 @@ func (w *writer) place(like *run, m message) (*run, error) {
 	if !r.hidden() {
 		w.mem.next++
 	}
-	return r, nil
+	return r
 }

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -44,33 +45,28 @@ type Device struct {
 }
 
 func (w *writer) contact(c *Contact) error {
-	tag := w.s.tag(string(c.Name))
-	sealed, err := w.s.box.sealJSON(fmt.Sprintf("contact %x", tag), c)
+	sealed, err := w.s.box.sealJSON(fmt.Sprintf("contact %x", w.s.tag(string(c.Name))), c)
 	if err != nil {
 		return err
 	}
-	_, err = w.exec("INSERT INTO contacts (tag, sealed) VALUES (?, ?) ON CONFLICT (tag) DO UPDATE SET sealed = excluded.sealed", tag, sealed)
-	return err
+	w.contacts[c.Name] = sealed
+	return nil
 }
 
 // Contacts returns all contacts.
 func (s *Store) Contacts(ctx context.Context) ([]*Contact, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT tag, sealed FROM contacts WHERE length(tag) = 16")
-	if err != nil {
-		return nil, classify("read contacts", err)
-	}
-	defer rows.Close()
 	var out []*Contact
-	for rows.Next() {
-		var tag, sealed []byte
-		if err := rows.Scan(&tag, &sealed); err != nil {
-			return nil, classify("read contacts", err)
-		}
-		c := new(Contact)
-		if err := s.box.openJSON(fmt.Sprintf("contact %x", tag), sealed, c); err != nil {
-			return nil, classify("read contacts", err)
-		}
-		out = append(out, c)
-	}
-	return out, classify("read contacts", rows.Err())
+	err := s.view(ctx, func(q querier) error {
+		out = nil
+		return each(ctx, q, "SELECT tag, sealed FROM contacts WHERE length(tag) = 16", func(rows *sql.Rows) error {
+			var tag, sealed []byte
+			if err := rows.Scan(&tag, &sealed); err != nil {
+				return err
+			}
+			c := new(Contact)
+			out = append(out, c)
+			return s.box.openJSON(fmt.Sprintf("contact %x", tag), sealed, c)
+		})
+	})
+	return out, classify("read contacts", err)
 }

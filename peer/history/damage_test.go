@@ -131,6 +131,7 @@ func TestMovedValues(t *testing.T) {
 	other := outgoing(1, "for carol")
 	other.To, other.ID = "carol", delivery.MessageID{1}
 	commit(t, s, ops(delivery.OpEnqueue{Message: outgoing(1, "for bob")}, delivery.OpEnqueue{Message: other}))
+	settle(t, s)
 	for _, table := range []string{"runs", "accounts"} {
 		column := map[string]string{"runs": "sealed", "accounts": "name"}[table]
 		if _, err := s.write.Exec(fmt.Sprintf("UPDATE %s SET %s = (SELECT %s FROM %s WHERE tag = ?) WHERE tag = ?", table, column, column, table), s.tag("bob"), s.tag("carol")); err != nil {

@@ -19,7 +19,7 @@ func smallDisk(t *testing.T) string {
 		t.Skip("a small disk can be mounted by root only")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m,mode=0700"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,mode=0700"); err != nil {
 		t.Skipf("a small disk cannot be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
@@ -34,7 +34,7 @@ func smallDisk(t *testing.T) string {
 func TestDiskFull(t *testing.T) {
 	dir := smallDisk(t)
 	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 512<<10), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatalf("write: %v", err)
 	}
 	path := filepath.Join(dir, "history.db")

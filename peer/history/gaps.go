@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/byway-chat/byway/peer/delivery"
 )
@@ -18,21 +19,20 @@ type Gap struct {
 
 // Gaps returns the gaps that stand behind a place of the history, in the order of their places.
 func (s *Store) Gaps(ctx context.Context, behind int64) ([]Gap, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT device, first, last, after FROM
-		(SELECT * FROM gaps WHERE after >= ? ORDER BY after DESC, device DESC, first DESC LIMIT ?) ORDER BY after, device, first`, behind, maxGaps)
-	if err != nil {
-		return nil, classify("read gaps", err)
-	}
-	defer rows.Close()
 	var out []Gap
-	for rows.Next() {
-		var g Gap
-		var device []byte
-		if err := rows.Scan(&device, &g.First, &g.Last, &g.After); err != nil {
-			return nil, classify("read gaps", err)
-		}
-		copy(g.Device[:], device)
-		out = append(out, g)
-	}
-	return out, classify("read gaps", rows.Err())
+	err := s.view(ctx, func(q querier) error {
+		out = nil
+		return each(ctx, q, `SELECT device, first, last, after FROM
+			(SELECT * FROM gaps WHERE after >= ? ORDER BY after DESC, device DESC, first DESC LIMIT ?) ORDER BY after, device, first`, func(rows *sql.Rows) error {
+			var g Gap
+			var device []byte
+			if err := rows.Scan(&device, &g.First, &g.Last, &g.After); err != nil {
+				return err
+			}
+			copy(g.Device[:], device)
+			out = append(out, g)
+			return nil
+		}, behind, maxGaps)
+	})
+	return out, classify("read gaps", err)
 }

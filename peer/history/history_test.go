@@ -52,6 +52,14 @@ func commit(t testing.TB, s *Store, b *Batch) {
 	}
 }
 
+// settle brings everything into the file, where a test looks at it.
+func settle(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.settle(t.Context()); err != nil {
+		t.Fatalf("settle: %v", err)
+	}
+}
+
 func ops(list ...delivery.Op) *Batch { return &Batch{Ops: list} }
 
 func outgoing(n uint64, body string) delivery.Message {

@@ -11,7 +11,7 @@ import (
 )
 
 // memory is what the writer would otherwise have to ask the file for again and again: the numbers, and the messages that are in the outbox. It
-// is as the file is between two commits; after one that has failed it is read anew.
+// is as the last commit has left it, whether that stands in the file or, as yet, in the journal. After a commit that has failed it is read anew.
 type memory struct {
 	next     int64 // place of the next message in the history
 	hidden   int64 // of the next run of hidden copies; negative
@@ -20,6 +20,20 @@ type memory struct {
 	outbox   map[outboxKey]place
 	tags     map[delivery.Account][16]byte // of accounts to which nothing was written
 	used     map[session.ID]time.Time      // when sessions were used, as far as the file says so
+	held     map[Ref]delivery.Incoming
+
+	blocked     map[int64]delivery.Device // by the ids of the envelopes that wait
+	waiting     map[delivery.Device]int   // how many of them
+	lastBlocked int64                     // the highest id that was given
+}
+
+func newMemory() *memory {
+	return &memory{
+		next: 1, hidden: -1,
+		accounts: map[delivery.Account]*account{}, devices: map[delivery.Device]*device{}, outbox: map[outboxKey]place{},
+		tags: map[delivery.Account][16]byte{}, used: map[session.ID]time.Time{}, held: map[Ref]delivery.Incoming{},
+		blocked: map[int64]delivery.Device{}, waiting: map[delivery.Device]int{},
+	}
 }
 
 // account is a row of the table accounts.
@@ -51,18 +65,9 @@ type place struct {
 	i   int
 }
 
-// forgetLocked drops what may be ahead of the file, after a commit that has failed.
-func (s *Store) forgetLocked() { s.mem, s.ids = nil, nil }
-
-// rememberLocked fills the memory from the file where there is none.
-func (s *Store) rememberLocked(ctx context.Context) error {
-	if s.mem != nil {
-		return nil
-	}
-	mem := &memory{
-		next: 1, hidden: -1,
-		accounts: map[delivery.Account]*account{}, devices: map[delivery.Device]*device{}, outbox: map[outboxKey]place{}, tags: map[delivery.Account][16]byte{}, used: map[session.ID]time.Time{},
-	}
+// recall makes a memory from the file.
+func (s *Store) recall(ctx context.Context) (*memory, error) {
+	mem := newMemory()
 	steps := []struct {
 		query string
 		row   func(*sql.Rows) error
@@ -72,19 +77,27 @@ func (s *Store) rememberLocked(ctx context.Context) error {
 		{"SELECT tag, name, next, tip, seen FROM accounts", func(r *sql.Rows) error { return s.accountRow(r, mem) }},
 		{"SELECT device, start, next, tip, high FROM devices", func(r *sql.Rows) error { return deviceRow(r, mem) }},
 		{columns + "WHERE open > 0", func(r *sql.Rows) error { return s.openRow(r, mem) }},
+		{"SELECT device, n, sealed FROM held", func(r *sql.Rows) error { return s.heldRow(r, mem) }},
+		{"SELECT id, device FROM blocked", func(r *sql.Rows) error { return blockedRow(r, mem) }},
+		{"SELECT seq FROM sqlite_sequence WHERE name = 'blocked'", func(r *sql.Rows) error { return r.Scan(&mem.lastBlocked) }},
 	}
 	for _, step := range steps {
 		if err := each(ctx, s.write, step.query, step.row); err != nil {
-			return classify("read outbox", err)
+			return nil, classify("read outbox", err)
 		}
 	}
-	s.mem = mem
-	return nil
+	return mem, nil
+}
+
+// querier is a connection, a pool of them, or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // each calls row for each row of a query.
-func each(ctx context.Context, db *sql.DB, query string, row func(*sql.Rows) error) error {
-	rows, err := db.QueryContext(ctx, query)
+func each(ctx context.Context, q querier, query string, row func(*sql.Rows) error, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -128,6 +141,19 @@ func deviceRow(r *sql.Rows, mem *memory) error {
 	return nil
 }
 
+func blockedRow(r *sql.Rows, mem *memory) error {
+	var id int64
+	var fp []byte
+	if err := r.Scan(&id, &fp); err != nil {
+		return err
+	}
+	var d delivery.Device
+	copy(d[:], fp)
+	mem.blocked[id] = d
+	mem.waiting[d]++
+	return nil
+}
+
 func (s *Store) openRow(rows *sql.Rows, mem *memory) error {
 	r, err := s.scan(rows)
 	if err != nil {
@@ -143,7 +169,7 @@ func (s *Store) openRow(rows *sql.Rows, mem *memory) error {
 	return nil
 }
 
-// account returns what is known of an account, to be written with this batch.
+// account returns what is known of an account, which is going to change.
 func (w *writer) account(name delivery.Account) *account {
 	a := w.mem.accounts[name]
 	if a == nil {
@@ -152,22 +178,16 @@ func (w *writer) account(name delivery.Account) *account {
 		a.sealed = w.s.box.seal(accountLabel(a.tag[:]), []byte(name))
 		w.mem.accounts[name] = a
 	}
-	if w.accounts == nil {
-		w.accounts = map[*account]struct{}{}
-	}
 	w.accounts[a] = struct{}{}
 	return a
 }
 
-// device returns what is known of a device, to be written with this batch.
+// device returns what is known of a device, which is going to change.
 func (w *writer) device(fp delivery.Device) *device {
 	d := w.mem.devices[fp]
 	if d == nil {
 		d = &device{device: fp}
 		w.mem.devices[fp] = d
-	}
-	if w.devices == nil {
-		w.devices = map[*device]struct{}{}
 	}
 	w.devices[d] = struct{}{}
 	return d

@@ -18,10 +18,7 @@ func (w *writer) enqueue(m *delivery.Message) error {
 	if m.CopyOf != "" {
 		like.ord = -1
 	}
-	r, err := w.place(like, message{n: m.N, id: m.ID, prev: m.Prev, sent: micros(m.Sent), expires: micros(m.Expires), policy: m.Policy, body: m.Body, state: new(state)})
-	if err != nil {
-		return err
-	}
+	r := w.place(like, message{n: m.N, id: m.ID, prev: m.Prev, sent: micros(m.Sent), expires: micros(m.Expires), policy: m.Policy, body: m.Body, state: new(state)})
 	r.open++
 	w.mem.outbox[outboxKey{m.To, m.N}] = place{r, len(r.msgs) - 1}
 	if !r.hidden() {
@@ -71,14 +68,13 @@ func (w *writer) renumber(op delivery.OpRenumber) error {
 	if op.New < a.next {
 		return fmt.Errorf("number %d is used already", op.New)
 	}
-	a.next = op.New + 1
+	old := outboxKey{op.To, op.Old}
 	err := w.change(op.To, op.Old, func(r *run, m *message) {
-		a.tip = op.Prev.Next(m.id)
+		a.next, a.tip = op.New+1, op.Prev.Next(m.id)
 		m.n, m.prev, m.renamed = op.New, op.Prev, true
 		w.renamed[r] = struct{}{}
+		w.mem.outbox[outboxKey{op.To, op.New}] = w.mem.outbox[old]
+		delete(w.mem.outbox, old)
 	})
-	old := outboxKey{op.To, op.Old}
-	w.mem.outbox[outboxKey{op.To, op.New}] = w.mem.outbox[old]
-	delete(w.mem.outbox, old)
 	return err
 }

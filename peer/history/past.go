@@ -12,6 +12,9 @@ const maxHas = 1 << 16
 // Has reports whether a message with that id is among the latest 65,536 of a device. The first question reads them all; it is asked only
 // after a device has given numbers twice.
 func (s *Store) Has(ctx context.Context, d delivery.Device, id delivery.MessageID) (bool, error) {
+	if err := s.settle(ctx); err != nil {
+		return false, classify("look an id up", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ids == nil || s.idsOf != d {

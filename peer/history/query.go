@@ -61,9 +61,21 @@ func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
 	if q.After > 0 {
 		where, args = where+" AND ord + count > ?", append(args, q.After)
 	}
-	rows, err := s.read.QueryContext(ctx, columns+where+order, args...)
+	var out []Entry
+	err := s.view(ctx, func(db querier) (err error) {
+		if out, err = s.find(ctx, db, q, columns+where+order, args); err != nil {
+			return err
+		}
+		return s.markRead(ctx, db, out)
+	})
+	return out, classify("read history", err)
+}
+
+// find gathers entries in the order of the query, and returns them oldest first.
+func (s *Store) find(ctx context.Context, db querier, q Query, query string, args []any) ([]Entry, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, classify("read history", err)
+		return nil, err
 	}
 	defer rows.Close()
 	match := q.matcher()
@@ -71,7 +83,7 @@ func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
 	for rows.Next() && len(out) < q.Limit {
 		r, err := s.scan(rows)
 		if err != nil {
-			return nil, classify("read history", err)
+			return nil, err
 		}
 		for i := range r.msgs {
 			if !q.Unseen {
@@ -82,13 +94,10 @@ func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
 			}
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, classify("read history", err)
-	}
 	if !q.Unseen {
 		slices.Reverse(out)
 	}
-	return out, s.markRead(ctx, out)
+	return out, errors.Join(rows.Err(), rows.Close())
 }
 
 // matcher returns what the file cannot select by.
@@ -140,7 +149,7 @@ func (r *run) entry(i int) Entry {
 }
 
 // markRead marks those of our own messages that a person has seen.
-func (s *Store) markRead(ctx context.Context, entries []Entry) error {
+func (s *Store) markRead(ctx context.Context, db querier, entries []Entry) error {
 	seen := map[delivery.Account]uint64{}
 	for i := range entries {
 		e := &entries[i]
@@ -149,9 +158,9 @@ func (s *Store) markRead(ctx context.Context, entries []Entry) error {
 		}
 		upto, known := seen[e.Peer]
 		if !known {
-			err := s.read.QueryRowContext(ctx, "SELECT seen FROM accounts WHERE tag = ?", s.tag(string(e.Peer))).Scan(&upto)
+			err := db.QueryRowContext(ctx, "SELECT seen FROM accounts WHERE tag = ?", s.tag(string(e.Peer))).Scan(&upto)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return classify("read history", err)
+				return err
 			}
 			seen[e.Peer] = upto
 		}
@@ -225,7 +234,7 @@ func (s *Store) MarkShown(ctx context.Context, ids []delivery.MessageID) error {
 }
 
 func (s *Store) markShown(ctx context.Context, mark func(*sql.Tx) error) error {
-	return classify("mark shown", s.file.Update(ctx, mark))
+	return classify("mark shown", s.alter(ctx, mark))
 }
 
 func (s *Store) runsIn(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]*run, error) {

@@ -3,6 +3,7 @@ package history
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"github.com/byway-chat/byway/peer/delivery"
 )
@@ -17,10 +18,24 @@ func (w *writer) receive(op delivery.OpReceive) error {
 		return w.show(&op.Message)
 	}
 	m := &op.Message
+	ref := Ref{m.Device, m.N}
+	if _, ok := w.mem.held[ref]; ok {
+		return fmt.Errorf("number %d is held already", m.N)
+	}
+	if d := w.mem.devices[m.Device]; d != nil && m.N <= d.high {
+		return fmt.Errorf("number %d is shown already", m.N)
+	}
+	w.mem.held[ref] = *m
 	r := runOf(m)
 	r.add(messageOf(m))
-	_, err := w.exec("INSERT INTO held (device, n, sealed) VALUES (?, ?, ?)", m.Device[:], m.N, w.s.box.seal(heldLabel(m.Device, m.N), r.encode()))
-	return err
+	w.do("INSERT INTO held (device, n, sealed) VALUES (?, ?, ?)", slices.Clone(m.Device[:]), m.N, w.s.box.seal(heldLabel(m.Device, m.N), r.encode()))
+	return nil
+}
+
+// unhold forgets a message that is held.
+func (w *writer) unhold(device delivery.Device, n uint64) {
+	delete(w.mem.held, Ref{device, n})
+	w.do("DELETE FROM held WHERE device = ? AND n = ?", slices.Clone(device[:]), n)
 }
 
 // runOf makes the run in which a received message can stand; its tag and its place are missing.
@@ -53,14 +68,14 @@ func (w *writer) show(m *delivery.Incoming) error {
 	d.high = m.N
 	like := runOf(m)
 	like.tag = w.tag(like.peer)
-	r, err := w.place(like, messageOf(m))
-	if err != nil {
-		return err
-	}
+	r := w.place(like, messageOf(m))
 	if w.s.ids != nil && w.s.idsOf == m.Device {
 		w.s.ids[m.ID] = struct{}{}
 	}
 	r.unshown |= 1 << (len(r.msgs) - 1)
+	if w.orders == nil {
+		w.orders = map[Ref]int64{}
+	}
 	w.orders[Ref{m.Device, m.N}] = w.mem.next - 1
 	return nil
 }
@@ -79,20 +94,15 @@ func (w *writer) tag(name delivery.Account) [16]byte {
 }
 
 func (w *writer) release(op delivery.OpRelease) error {
-	var sealed []byte
-	err := w.tx.QueryRowContext(w.ctx, "SELECT sealed FROM held WHERE device = ? AND n = ?", op.Device[:], op.N).Scan(&sealed)
-	if err != nil {
-		return err
-	}
-	m, err := w.s.openHeld(op.Device, op.N, sealed)
-	if err != nil {
-		return err
+	m, ok := w.mem.held[Ref{op.Device, op.N}]
+	if !ok {
+		return fmt.Errorf("number %d is not held", op.N)
 	}
 	if err := w.show(&m); err != nil {
 		return err
 	}
-	_, err = w.exec("DELETE FROM held WHERE device = ? AND n = ?", op.Device[:], op.N)
-	return err
+	w.unhold(op.Device, op.N)
+	return nil
 }
 
 func (s *Store) openHeld(device delivery.Device, n uint64, sealed []byte) (delivery.Incoming, error) {
@@ -107,7 +117,7 @@ func (s *Store) openHeld(device delivery.Device, n uint64, sealed []byte) (deliv
 	return r.incoming(0), nil
 }
 
-func (s *Store) heldRow(r *sql.Rows, held map[delivery.Device][]delivery.Incoming) error {
+func (s *Store) heldRow(r *sql.Rows, mem *memory) error {
 	var fp, sealed []byte
 	var n uint64
 	if err := r.Scan(&fp, &n, &sealed); err != nil {
@@ -119,6 +129,6 @@ func (s *Store) heldRow(r *sql.Rows, held map[delivery.Device][]delivery.Incomin
 	if err != nil {
 		return err
 	}
-	held[d] = append(held[d], m)
+	mem.held[Ref{d, n}] = m
 	return nil
 }

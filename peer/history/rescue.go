@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -15,11 +16,20 @@ import (
 // Damage says what Open has found to be damaged, for a person, and where the damaged file was put aside. found is empty where
 // the file was whole.
 func (s *Store) Damage() (found, aside string) {
-	r := s.file.Report()
-	if r == nil {
-		return "", ""
+	if r := s.file.Report(); r != nil {
+		found, aside = r.String(), r.Kept
 	}
-	return r.String(), r.Kept
+	if len(s.damage) > 0 {
+		found, aside = join(found, "journal: "+strings.Join(s.damage, "; ")), join(aside, s.aside)
+	}
+	return found, aside
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
 }
 
 // rescued puts in order what a rescue has carried over: numbers go on behind every number that is known, lost messages become gaps, and a contact whose

@@ -1,8 +1,9 @@
 package history
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
+	"slices"
 
 	"github.com/byway-chat/byway/peer/delivery"
 )
@@ -10,24 +11,23 @@ import (
 // Snapshot reads the state from which a delivery engine begins. The accounts of devices are left empty: the caller knows from the
 // contacts whose device is whose.
 func (s *Store) Snapshot(ctx context.Context) (delivery.Snapshot, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.rememberLocked(ctx); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return delivery.Snapshot{}, err
 	}
+	defer s.mu.Unlock()
 	held := map[delivery.Device][]delivery.Incoming{}
-	err := each(ctx, s.write, "SELECT device, n, sealed FROM held ORDER BY device, n", func(r *sql.Rows) error { return s.heldRow(r, held) })
-	if err != nil {
-		return delivery.Snapshot{}, classify("read messages out of turn", err)
+	for ref, m := range s.w.mem.held {
+		held[ref.Device] = append(held[ref.Device], m)
 	}
 	var snap delivery.Snapshot
-	for _, a := range s.mem.accounts {
+	for _, a := range s.w.mem.accounts {
 		snap.Accounts = append(snap.Accounts, delivery.AccountState{Name: a.name, Next: a.next, Tip: a.tip})
 	}
-	for _, d := range s.mem.devices {
+	for _, d := range s.w.mem.devices {
+		slices.SortFunc(held[d.device], func(a, b delivery.Incoming) int { return cmp.Compare(a.N, b.N) })
 		snap.Devices = append(snap.Devices, delivery.DeviceState{Device: d.device, Start: d.start, Next: d.next, Tip: d.tip, Held: held[d.device]})
 	}
-	for _, at := range s.mem.outbox {
+	for _, at := range s.w.mem.outbox {
 		snap.Outbox = append(snap.Outbox, at.run.outgoing(at.i))
 	}
 	return snap, nil

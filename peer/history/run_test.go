@@ -60,6 +60,7 @@ func FuzzDecodeRun(f *testing.F) {
 func TestRunsAreFilled(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "history.db"))
 	rows := func() (n int) {
+		settle(t, s)
 		if err := s.read.QueryRow("SELECT COUNT(*) FROM runs").Scan(&n); err != nil {
 			t.Fatalf("count: %v", err)
 		}

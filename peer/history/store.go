@@ -1,8 +1,12 @@
 // Package history is a peer's memory on disk: the outbox and its numbers, the conversations, the receiving sessions, and the
 // pinned keys of contacts, in one SQLite file whose contents are sealed under the home's storage key.
 //
-// Everything that must not come apart goes through [Store.Commit], which puts a whole [Batch] into one transaction and returns
-// after it is on the disk. What stands in the file unsealed: numbers, states, times, sizes, and fingerprints of devices.
+// Everything that must not come apart goes through [Store.Commit], which takes a whole [Batch] and returns after it is on the disk. It is then one
+// record of a journal beside the file (package journal) and known in memory. Every tenth of a second, and before anything is read, what has come
+// together goes into the file in one transaction: a commit of one message costs one small write, and rows are written once
+// however many commits have changed them. A start after a crash begins by carrying over what the journal holds.
+//
+// What stands in the file unsealed: numbers, states, times, sizes, and fingerprints of devices.
 package history
 
 import (
@@ -22,6 +26,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/journal"
 	"github.com/byway-chat/byway/rendezvous/sqlitefile"
 )
 
@@ -36,22 +41,40 @@ var (
 	ErrOldFormat = errors.New("the history file was written by a version from before the first release")
 )
 
-// Store is an open history file. Its methods may be called from any goroutine; writes take turns.
+// Store is an open history file. Its methods may be called from any goroutine; commits take turns.
 type Store struct {
-	file  *sqlitefile.File
-	write *sql.DB // file's; what changes something goes through file.Update
-	read  *sql.DB // file's
-	box   *box    // immutable after Open
-	index []byte  // key of the tags; immutable after Open
+	path    string
+	file    *sqlitefile.File
+	write   *sql.DB // file's; what changes something goes through file.Update
+	read    *sql.DB // file's
+	box     *box    // immutable after Open
+	index   []byte  // key of the tags; immutable after Open
+	damage  []string
+	aside   string        // where a damaged journal was put; as damage, immutable after Open
+	pending chan struct{} // of one: something waits to go to the file
+	crowded chan struct{} // of one: it should not wait
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	closing sync.Once
+	closed  error // set by closing
 
 	// recent holds where in the history the newest of our own messages stand, by id.
 	recent *lru.Cache[delivery.MessageID, int64]
 
-	mu         sync.Mutex                      // held for the time of a commit; guards the following
-	mem        *memory                         // nil: to be read from the file
-	ids        map[delivery.MessageID]struct{} // of the messages of idsOf; nil: not read
-	idsOf      delivery.Device
+	settling   sync.Mutex           // held while something goes to the file, taken before mu; guards the following
+	frozen     []statement          // on their way to the file; those of a transaction that has failed stay
+	upto       uint64               // number of the newest record of the journal that they hold
 	statements map[string]*sql.Stmt // of the writing connection, for as long as the store is open; nil: not prepared yet
+
+	mu      sync.Mutex                      // held for the time of a commit; guards the following
+	w       *writer                         // nil: memory has to be read from the disk
+	journal *journal.Journal                // nil: none could be made, or it has failed
+	seq     uint64                          // number of the newest record, whatever has become of it
+	void    uint64                          // number of a record that must not be carried over; 0: none
+	failed  error                           // of the last transaction; nil: it has not
+	record  []byte                          // for use again
+	ids     map[delivery.MessageID]struct{} // of the messages of idsOf; nil: not read
+	idsOf   delivery.Device
 }
 
 // recentMessages is how many ids of our own messages are found without a search.
@@ -75,7 +98,10 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cache of messages: %w", err)
 	}
-	s := &Store{box: box, index: index, recent: recent, statements: map[string]*sql.Stmt{}}
+	s := &Store{
+		path: path, box: box, index: index, recent: recent, statements: map[string]*sql.Stmt{}, pending: make(chan struct{}, 1), crowded: make(chan struct{}, 1),
+		stop: func() {},
+	}
 	s.file, err = sqlitefile.Open(ctx, path, sqlitefile.Options{
 		Readers: 3, Writing: []string{"temp_store(memory)"}, Reading: []string{"temp_store(memory)"}, Checkpoint: 4000,
 		Inspect: inspect, Prepare: migrate, Rescued: s.rescued, Pinned: []string{"goose_db_version"},
@@ -84,9 +110,16 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 		return nil, classify("open history", err)
 	}
 	s.write, s.read = s.file.Writer(), s.file.Reader()
-	if err := s.checkKey(ctx); err != nil {
+	err = s.checkKey(ctx)
+	if err == nil {
+		err = s.carryOver(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.running.Go(func() { s.settler(background) })
 	return s, nil
 }
 
@@ -133,20 +166,14 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// prepareLocked prepares the statements that were used without. One that does not prepare is used without again.
-func (s *Store) prepareLocked(ctx context.Context) {
-	for query, st := range s.statements {
-		if st == nil {
-			if prepared, err := s.write.PrepareContext(ctx, query); err == nil {
-				s.statements[query] = prepared
-			}
-		}
-	}
-}
-
-// Close closes the file. It may be called twice.
+// Close writes what is pending and closes the files. It may be called twice.
 func (s *Store) Close() error {
-	return s.file.Close()
+	s.closing.Do(func() {
+		s.stop()
+		s.running.Wait()
+		s.closed = errors.Join(s.finish(), s.file.Close())
+	})
+	return s.closed
 }
 
 // tag is what stands for an account name in the file.
