@@ -18,7 +18,6 @@ type tail struct {
 	header  logHeader
 	next    int                   // frame to be read
 	sum     chain                 // of the frame before it
-	pages   uint32                // of the file after the last commit that was read
 	changed map[uint32]bitrot.Sum // since the sums were settled
 }
 
@@ -50,7 +49,9 @@ func (t *tail) read(path string, n int) error {
 	}
 	b := make([]byte, frameHeaderSize+header.pageSize)
 	for ; t.next < n; t.next++ {
-		if err := readFrame(t.f, t.next, b); err != nil {
+		if err := readFrame(t.f, t.next, b); errors.Is(err, errLogEnd) {
+			return fmt.Errorf("read frame %d of the log: %w: %w", t.next+1, ErrDamaged, err)
+		} else if err != nil {
 			return err
 		}
 		fr, ok := header.check(t.sum, b)
@@ -59,9 +60,6 @@ func (t *tail) read(path string, n int) error {
 		}
 		t.sum = fr.sum
 		t.changed[fr.page] = bitrot.Of(b[frameHeaderSize:])
-		if fr.commit > 0 {
-			t.pages = fr.commit
-		}
 	}
 	return nil
 }
@@ -103,22 +101,19 @@ func (f *File) checkpoint(ctx context.Context, conn *sql.Conn) (whole bool, err 
 		return false, err
 	}
 	f.step("the log was copied back")
-	pages := m.pages
-	if m.frames == 0 { // nothing was written in this life of the log
-		pages = f.sums.header.copied.pages
-	}
-	if m.salt == f.sums.header.copied.salt && int(m.frames) == f.sums.header.copied.frames && !f.owed.Load() {
+	done := copied{salt: m.salt, frames: int(m.frames), pages: m.pages}
+	f.markMu.Lock()
+	settled := f.settled
+	f.markMu.Unlock()
+	if m.frames == 0 || settled == done { // nothing has been written in this life of the log, or since the last time
 		return true, nil
 	}
-	f.owed.Store(true)
-	err = f.sums.settle(copied{salt: m.salt, frames: int(m.frames), pages: pages}, f.tail.changed)
-	if err != nil {
+	if err := f.sums.settle(done, f.tail.changed); err != nil {
 		return false, Classify("copy the log back", err)
 	}
 	clear(f.tail.changed)
-	f.owed.Store(false)
 	f.markMu.Lock()
-	f.generation = f.sums.header.generation
+	f.generation, f.settled = f.sums.header.generation, done
 	f.markMu.Unlock()
 	f.step("the sums were settled")
 	return true, nil
@@ -127,7 +122,7 @@ func (f *File) checkpoint(ctx context.Context, conn *sql.Conn) (whole bool, err 
 // catchUp reads the log as far as it has been fsynced. f.mu is held.
 func (f *File) catchUp() (mark, error) {
 	f.markMu.Lock()
-	m, ok := f.reached()
+	m, _, ok := f.reached()
 	f.markMu.Unlock()
 	if !ok {
 		return m, errors.New("read the index of the log")
@@ -191,7 +186,7 @@ func (f *File) shorten(ctx context.Context) error {
 		return errors.Join(err, unpin())
 	}
 	conn, err := f.write.Conn(ctx)
-	// Only now: without the pin, and with everything copied, the next transaction would write over the log.
+	// Only now: without the pin, and with everything copied, the next transaction would first have to do what follows.
 	err = errors.Join(Classify("copy the log back", err), unpin())
 	if err != nil {
 		if conn != nil {
@@ -217,6 +212,8 @@ func (f *File) pin(ctx context.Context) (unpin func() error, err error) {
 		_, err := f.checkpoint(ctx, conn)
 		return nil, err
 	}
+	// A context that ends would take the keeper's connection with it.
+	ctx = context.WithoutCancel(ctx)
 	tx, err := f.keep.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, Classify("copy the log back", err)
@@ -234,12 +231,8 @@ func (f *File) uncopied() bool {
 	defer f.mu.Unlock()
 	f.markMu.Lock()
 	defer f.markMu.Unlock()
-	var b [indexSize]byte
-	if _, err := f.index.ReadAt(b[:], 0); err != nil {
-		return false
-	}
-	m, ok := parseIndex(b[:])
-	return ok && copiedOf(b[:]) < m.frames
+	m, done, ok := f.reached()
+	return ok && done < m.frames
 }
 
 func (f *File) copyMost(ctx context.Context) error {
@@ -257,7 +250,7 @@ func (f *File) copyMost(ctx context.Context) error {
 	return err
 }
 
-// Close ends what Open has started, copies the log back and closes the file. It is idempotent.
+// Close ends what Open has started, waits for the transaction that is being written, copies the log back and closes the file. It is idempotent.
 func (f *File) Close() error {
 	f.closing.Do(func() { f.closed = f.close() })
 	return f.closed
@@ -272,17 +265,8 @@ func (f *File) close() error {
 	if f.read != nil {
 		errs = append(errs, f.read.Close())
 	}
-	restore := func() error { return nil }
-	if f.sums != nil && f.keep != nil {
-		if err := f.lastCheckpoint(); err != nil {
-			restore = f.saveLog()
-			if errors.Is(err, ErrDiskFull) || errors.Is(err, errBusy) {
-				f.log.Warn("the log of the database is left to the next opening", slog.String("error", err.Error()))
-			} else {
-				errs = append(errs, err)
-			}
-		}
-	}
+	hold, restore, err := f.lastCheckpoint()
+	errs = append(errs, err)
 	if f.keep != nil {
 		errs = append(errs, f.keep.Close())
 	}
@@ -291,35 +275,48 @@ func (f *File) close() error {
 			errs = append(errs, db.Close())
 		}
 	}
+	errs = append(errs, hold())
 	for _, file := range []*os.File{f.index, f.markFile} {
 		if file != nil {
 			errs = append(errs, file.Close())
 		}
 	}
-	errs = append(errs, f.tail.close(), restore())
-	if f.sums != nil {
-		errs = append(errs, f.sums.f.Close())
-	}
+	errs = append(errs, f.tail.close(), restore(), f.sums.close())
 	return errors.Join(errs...)
 }
 
 // errBusy says that somebody still reads.
 var errBusy = errors.New("the log is still being read")
 
-func (f *File) lastCheckpoint() error {
-	if f.damaged.Load() {
-		return fmt.Errorf("close the database: %w", ErrDamaged)
+// lastCheckpoint waits for whoever writes, and copies the log back. Nobody writes any more until release, which is to be called when the pool is closed:
+// the last connection that is closed copies back what it finds, and it must find nothing. Where it does, restore gives the log back.
+func (f *File) lastCheckpoint() (release, restore func() error, err error) {
+	nothing := func() error { return nil }
+	if f.write == nil {
+		return nothing, nothing, nil
+	}
+	if f.index == nil { // opening has failed half way
+		return nothing, f.saveLog(), nil
 	}
 	conn, err := f.write.Conn(context.Background())
 	if err != nil {
-		return Classify("close the database", err)
+		return nothing, f.saveLog(), Classify("close the database", err)
 	}
-	defer func() { _ = conn.Close() }() // it only goes back to the pool
+	if f.damaged.Load() {
+		return conn.Close, f.saveLog(), fmt.Errorf("close the database: %w", ErrDamaged)
+	}
 	whole, err := f.checkpoint(context.Background(), conn)
 	if err == nil && !whole {
 		err = errBusy
 	}
-	return err
+	if err == nil {
+		return conn.Close, nothing, nil
+	}
+	if errors.Is(err, ErrDiskFull) || errors.Is(err, errBusy) {
+		f.log.Warn("the log of the database is left to the next opening", slog.String("error", err.Error()))
+		err = nil
+	}
+	return conn.Close, f.saveLog(), err
 }
 
 // saveLog gives the log a second name, and returns what gives it its own back. Closing, SQLite copies the log back and removes it; but without

@@ -64,12 +64,12 @@ type File struct {
 	keep  *sql.Conn // stays open from Open to Close, so that SQLite never copies the log back by itself when a pool runs empty
 
 	damaged atomic.Bool // the database has called itself damaged: nothing is written any more
-	owed    atomic.Bool // the log was copied back, and the sums of it are not on the disk yet: it must not be written over
 
-	markMu     sync.Mutex // held over each writing of the mark; guards the following
+	markMu     sync.Mutex // held over each look at the log's index and each writing of the mark; guards the following
 	index      *os.File   // NAME-shm; closed after SQLite has closed its own: closing it would give up SQLite's locks
 	markFile   *os.File
 	generation uint64 // of the sums
+	settled    copied // what of the log has its sums on the disk, by the work of this process
 
 	mu   sync.Mutex // held over each step of a checkpoint, before markMu; guards the following
 	sums *sums
@@ -119,10 +119,9 @@ func (f *File) begin(ctx context.Context) (*sql.Tx, error) {
 			return nil, ErrDamaged
 		}
 		tx, err := f.write.BeginTx(ctx, nil)
-		if err != nil || !f.owed.Load() {
+		if err != nil || !f.unsettled() {
 			return tx, err
 		}
-		// Looked at with the connection in hand: nobody can begin a checkpoint now.
 		if err := tx.Rollback(); err != nil {
 			return nil, err
 		}
@@ -130,6 +129,15 @@ func (f *File) begin(ctx context.Context) (*sql.Tx, error) {
 			return nil, err
 		}
 	}
+}
+
+// unsettled reports whether all of the log has been copied back, by whomever, and the sums of it are not on the disk: a transaction that begins then would
+// write over the log. It is to be asked within a transaction of the connection that writes; one that began before all was copied goes on behind the end.
+func (f *File) unsettled() bool {
+	f.markMu.Lock()
+	defer f.markMu.Unlock()
+	m, done, ok := f.reached()
+	return !ok || m.frames > 0 && done == m.frames && !f.settled.covers(m)
 }
 
 // View runs do in a transaction that sees one state of the file.
@@ -158,7 +166,7 @@ func (f *File) suspect(err error) {
 	f.log.Error("the database is damaged; nothing more is written to it until it is opened again", slog.String("error", err.Error()))
 	f.markMu.Lock()
 	defer f.markMu.Unlock()
-	if m, ok := f.reached(); ok {
+	if m, _, ok := f.reached(); ok {
 		m.suspect = true
 		f.putMark(m)
 	}
@@ -167,7 +175,7 @@ func (f *File) suspect(err error) {
 // committed is called after each commit.
 func (f *File) committed() {
 	f.markMu.Lock()
-	m, ok := f.reached()
+	m, _, ok := f.reached()
 	if ok && !f.damaged.Load() {
 		f.putMark(m)
 	}
@@ -180,15 +188,19 @@ func (f *File) committed() {
 	}
 }
 
-// reached asks the log's index how far the log has been fsynced. f.markMu is held.
-func (f *File) reached() (mark, bool) {
-	var b [2 * indexHeaderSize]byte
-	if _, err := f.index.ReadAt(b[:], 0); err != nil {
-		return mark{}, false
+// reached asks the log's index how far the log has been fsynced, and how many frames of it have been copied back. f.markMu is held.
+func (f *File) reached() (m mark, done uint32, ok bool) {
+	var b [indexSize]byte
+	for range 100 { // a commit moves the index on in a few nanoseconds
+		if _, err := f.index.ReadAt(b[:], 0); err != nil {
+			return mark{}, 0, false
+		}
+		if m, done, ok = parseIndex(b[:]); ok {
+			break
+		}
 	}
-	m, ok := parseIndex(b[:])
 	m.generation = f.generation
-	return m, ok
+	return m, done, ok
 }
 
 // putMark writes the mark. Where that fails the mark says less than it could, which is allowed. f.markMu is held.
@@ -204,8 +216,7 @@ func (f *File) step(name string) {
 	}
 }
 
-// connect returns a pool of connections to the file at path. Only those that write make it a database with a log, and with a map from
-// each page to its parent (auto_vacuum): a rescue needs it.
+// connect returns a pool of connections to the file at path.
 func connect(path string, connections int, settings string, pragmas ...string) *sql.DB {
 	query := settings
 	for _, p := range pragmas {
@@ -221,18 +232,17 @@ func connect(path string, connections int, settings string, pragmas ...string) *
 	return db
 }
 
-// itself keeps SQLite from copying the log back by itself, which the sums would not learn of. The driver sets pragmas in the order of their text,
-// whatever their order here, and to set auto_vacuum is to write: with SQLite's own default, a connection that takes the place of another would
-// copy back a log of a thousand pages before it knew better. A comment sorts before every name.
-const itself = "&_pragma=/**/wal_autocheckpoint(0)"
-
+// How connections are set up. To set auto_vacuum, the map from each page to its parent that a rescue needs, is to write, and only the first connection
+// of a new file may: database/sql replaces a connection whose context has ended in the middle, at any time. None lets SQLite
+// copy the log back by itself, which the sums would not learn of.
 const (
-	busy    = "&_pragma=busy_timeout(5000)"
-	writing = "_txlock=immediate" + busy + "&_pragma=auto_vacuum(incremental)&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
-		"&_pragma=foreign_keys(on)&_pragma=journal_size_limit(67108864)" + itself
-	reading = busy + itself + "&_pragma=query_only(on)"
-	copying = busy + itself + "&_pragma=synchronous(full)"
-	looking = "mode=ro" + busy + itself
+	common  = "&_pragma=busy_timeout(5000)&_pragma=wal_autocheckpoint(0)"
+	writing = "_txlock=immediate" + common + "&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
+		"&_pragma=foreign_keys(on)&_pragma=journal_size_limit(67108864)"
+	making  = writing + "&_pragma=auto_vacuum(incremental)"
+	reading = common + "&_pragma=query_only(on)"
+	copying = common + "&_pragma=synchronous(full)"
+	looking = "mode=ro" + common
 )
 
 // openConnections opens the database as it stands: verified, or new.

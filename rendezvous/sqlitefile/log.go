@@ -27,6 +27,9 @@ type copied struct {
 	pages  uint32 // of the file then
 }
 
+// covers reports that all that a mark speaks of has reached the main file.
+func (c copied) covers(m mark) bool { return m.salt == c.salt && int(m.frames) <= c.frames }
+
 // scan is the state of one reading of a log.
 type scan struct {
 	f      io.ReaderAt
@@ -43,7 +46,7 @@ type scan struct {
 // never fsynced, so it is not in the mark, no later transaction stands behind it, and it is off by more than one bit.
 func readLog(f io.ReaderAt, size int64, pageSize int, m mark, done copied) (*pageLog, error) {
 	log := &pageLog{at: map[uint32]int{}, mended: map[int][]byte{}, unknown: map[uint32]string{}}
-	if m.salt == done.salt && int(m.frames) <= done.frames {
+	if done.covers(m) {
 		m.frames = 0
 	}
 	s := &scan{f: f, mark: m, copied: done, log: log}

@@ -86,13 +86,11 @@ const indexHeaderSize = 48
 // indexSize is both copies of that header and how many frames have been copied back (nBackfill).
 const indexSize = 2*indexHeaderSize + 4
 
-// copiedOf returns how many frames of the log have been copied back, out of the first indexSize bytes of its index.
-func copiedOf(b []byte) uint32 { return binary.NativeEndian.Uint32(b[2*indexHeaderSize:]) }
-
-// parseIndex reads both copies of the header of a log's index. ok is false while they differ, which is while a commit moves them on.
-func parseIndex(b []byte) (m mark, ok bool) {
-	if len(b) < 2*indexHeaderSize || !bytes.Equal(b[:indexHeaderSize], b[indexHeaderSize:2*indexHeaderSize]) || b[12] == 0 {
-		return mark{}, false
+// parseIndex reads both copies of the header of a log's index, and how many frames have been copied back. ok is false while the copies differ, which is
+// while a commit moves them on.
+func parseIndex(b []byte) (m mark, done uint32, ok bool) {
+	if len(b) < indexSize || !bytes.Equal(b[:indexHeaderSize], b[indexHeaderSize:2*indexHeaderSize]) || b[12] == 0 {
+		return mark{}, 0, false
 	}
 	m = mark{
 		frames: binary.NativeEndian.Uint32(b[16:]),
@@ -100,5 +98,5 @@ func parseIndex(b []byte) (m mark, ok bool) {
 		sum:    chain{binary.NativeEndian.Uint32(b[24:]), binary.NativeEndian.Uint32(b[28:])},
 	}
 	copy(m.salt[:], b[32:40]) // as it stands in the log
-	return m, true
+	return m, binary.NativeEndian.Uint32(b[2*indexHeaderSize:]), true
 }

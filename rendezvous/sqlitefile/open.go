@@ -63,7 +63,7 @@ func (f *File) open(ctx context.Context) error {
 	f.generation = f.sums.header.generation
 	// What the log holds was perhaps never fsynced: a failed fsync leaves it looking sound. Copied back, it is written and fsynced anew.
 	// With no room for that the file is open all the same, so that what is in it can be read.
-	if err := f.Checkpoint(ctx); errors.Is(err, ErrDiskFull) {
+	if err := f.Checkpoint(ctx); errors.Is(err, ErrDiskFull) && !f.unsettled() {
 		f.log.Warn("the log of the database could not be copied back", slog.String("error", err.Error()))
 	} else if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (f *File) prove(ctx context.Context) (*sums, error) {
 // and knows nothing of sums. Damage does not remove a log and leave everything sound.
 func (f *File) copiedByOthers(ctx context.Context, im *image, s *sums, m mark) (bool, error) {
 	done := s.header.copied
-	if len(im.lost) == 0 || m.generation != s.header.generation || m.frames == 0 || m.salt == done.salt && int(m.frames) <= done.frames {
+	if len(im.lost) == 0 || m.generation != s.header.generation || m.frames == 0 || done.covers(m) {
 		return false, nil
 	}
 	if size, err := sizeOf(f.path + logSuffix); err != nil || size > 0 {
@@ -338,7 +338,7 @@ func (f *File) replaceSums(report *Report) error {
 
 // adopt gives a file its first sums. SQLite makes it a database, where it is new, and copies back what its log holds; then it closes it.
 func (f *File) adopt(ctx context.Context) error {
-	db := connect(f.path, 1, writing)
+	db := connect(f.path, 1, making)
 	_, err := db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	if err := errors.Join(err, db.Close()); err != nil {
 		return Classify("open the database", err)
