@@ -135,8 +135,9 @@ func meaning(t testing.TB, path, suffix string, at int) bool {
 	case logSuffix:
 		return at < logHeaderSize+im.log.frames*(frameHeaderSize+im.pageSize)
 	case sumsSuffix:
+		from, to := s.header.outlineRange()
 		switch {
-		case at < sumsHeaderSize+s.header.outlineSize:
+		case at < sumsHeaderSize || from <= at && at < to:
 			return true
 		case at < sumsStart:
 			return false

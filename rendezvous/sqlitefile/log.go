@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/byway-chat/byway/rendezvous/bitrot"
 )
@@ -177,7 +178,9 @@ func (s *scan) settle() {
 			log.found(Damage{File: logSuffix, Page: fr.page, Detail: frameName(i)})
 		}
 	}
-	log.forget(done)
+	if slices.Contains(s.broken[:min(done, log.frames)], true) {
+		log.forget(done)
+	}
 }
 
 func frameName(i int) string { return fmt.Sprintf("frame %d", i+1) }
@@ -206,7 +209,8 @@ func (s *scan) end(promised int) (frames int, pages uint32) {
 	return last, pages
 }
 
-// forget leaves the first n frames out: the main file holds those pages, or newer ones.
+// forget leaves the first n frames out: the main file holds those pages, or newer ones. Where nothing is broken they are better than it: power may have gone
+// when the header of the sums, which says so, was on the disk, and the sums of those pages were not.
 func (l *pageLog) forget(n int) {
 	for page, i := range l.at {
 		if i < n {

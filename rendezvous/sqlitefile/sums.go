@@ -16,7 +16,8 @@ import (
 // The sums of a file's pages stand in a file beside it:
 //
 //	0      header of 512 bytes, the last eight of them its sum
-//	512    outline of the database, JSON, in room for 63.5 KiB
+//	512    outline of the database, JSON, in room for 31.75 KiB
+//	33024  the next outline, likewise: the header says which of them counts
 //	65536  the sum of each page, eight bytes each
 //
 // They change after the pages do, and are on the disk before the log that holds those pages may be written over. So each page is either in
@@ -25,8 +26,9 @@ const (
 	sumsMagic      = "bywysums"
 	sumsVersion    = 1
 	sumsHeaderSize = 512
-	outlineRoom    = sumsStart - sumsHeaderSize
+	outlineRoom    = (sumsStart - sumsHeaderSize) / 2
 	sumsStart      = 65536
+	sumsStep       = 65536        // by which the file grows
 	maxPages       = 1 << 32 / 16 // 1 TiB of 4 KiB pages: a header that says more is not believed
 )
 
@@ -38,8 +40,15 @@ type sumsHeader struct {
 	generation  uint64 // rises by one with every change
 	pageSize    int
 	copied      copied // what had come from the log; its pages is also the number of sums
+	outlineAt   int    // 0: behind the header
 	outlineSize int
 	outlineSum  bitrot.Sum
+}
+
+// outlineRange is where the outline stands.
+func (h *sumsHeader) outlineRange() (from, to int) {
+	from = max(h.outlineAt, sumsHeaderSize)
+	return from, from + h.outlineSize
 }
 
 func (h *sumsHeader) marshal() []byte {
@@ -53,6 +62,7 @@ func (h *sumsHeader) marshal() []byte {
 	b = binary.LittleEndian.AppendUint32(b, h.copied.pages)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.outlineSize))
 	b = bitrot.Append(b, h.outlineSum)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.outlineAt))
 	b = append(b, make([]byte, sumsHeaderSize-bitrot.Size-len(b))...)
 	return bitrot.Append(b, bitrot.Of(b))
 }
@@ -74,7 +84,11 @@ func parseSumsHeader(b []byte) (h sumsHeader, found bitrot.Finding) {
 	h.copied.pages = binary.LittleEndian.Uint32(body[36:])
 	h.outlineSize = int(binary.LittleEndian.Uint64(body[40:]))
 	h.outlineSum = bitrot.Read(body[48:])
-	if h.copied.pages > maxPages || h.outlineSize < 0 || h.outlineSize > outlineRoom || h.pageSize < 512 || h.pageSize > 65536 {
+	h.outlineAt = int(binary.LittleEndian.Uint64(body[56:]))
+	if h.outlineAt < 0 || h.outlineAt > sumsStart || h.outlineSize < 0 || h.outlineSize > sumsStart-max(h.outlineAt, sumsHeaderSize) {
+		return h, bitrot.Lost
+	}
+	if h.copied.pages > maxPages || h.pageSize < 512 || h.pageSize > 65536 {
 		return h, bitrot.Lost
 	}
 	return h, found
@@ -100,6 +114,7 @@ type object struct {
 // sums is the open file of sums.
 type sums struct {
 	f       *os.File
+	room    int64 // its length, which is on the disk
 	header  sumsHeader
 	outline outline
 	pages   []bitrot.Sum // of page 1 and on; nil once it is open for changes only
@@ -139,7 +154,8 @@ func (s *sums) read() (damage []Damage, err error) {
 		damage = append(damage, Damage{File: sumsSuffix, Detail: "its header", Mended: true})
 	}
 	s.header = header
-	raw := head[sumsHeaderSize:][:header.outlineSize]
+	from, to := header.outlineRange()
+	raw := head[from:to]
 	found = bitrot.Mend(raw, header.outlineSum)
 	if found != bitrot.Healthy || json.Unmarshal(raw, &s.outline) != nil {
 		damage = append(damage, Damage{File: sumsSuffix, Detail: "its outline of the database", Mended: true}) // made anew with the file
@@ -157,6 +173,7 @@ func (s *sums) read() (damage []Damage, err error) {
 	for i := range s.pages {
 		s.pages[i] = bitrot.Read(b[i*bitrot.Size:])
 	}
+	s.room = int64(sumsStart + len(b))
 	return damage, nil
 }
 
@@ -192,7 +209,8 @@ func makeSums(path string, header sumsHeader, o outline, pages []bitrot.Sum) (s 
 	return s, syncDir(path)
 }
 
-// setOutline writes the outline and the header. An outline that is too large is left out: then a lost first page costs everything.
+// setOutline writes the outline beside the one that counts, and then the header that says so, which the caller fsyncs. An outline that is too large
+// is left out: then a lost first page costs everything.
 func (s *sums) setOutline(o outline) error {
 	raw, err := json.Marshal(o)
 	if err != nil {
@@ -201,13 +219,22 @@ func (s *sums) setOutline(o outline) error {
 	if len(raw) > outlineRoom {
 		raw = []byte("{}")
 	}
-	s.outline = o
-	s.header.outlineSize, s.header.outlineSum = len(raw), bitrot.Of(raw)
-	if _, err := s.f.WriteAt(raw, sumsHeaderSize); err != nil {
+	header := s.header
+	header.outlineAt, header.outlineSize, header.outlineSum = sumsHeaderSize, len(raw), bitrot.Of(raw)
+	if from, _ := s.header.outlineRange(); from == sumsHeaderSize {
+		header.outlineAt += outlineRoom
+	}
+	if _, err := s.f.WriteAt(raw, int64(header.outlineAt)); err != nil {
 		return err
 	}
-	_, err = s.f.WriteAt(s.header.marshal(), 0)
-	return err
+	if err := s.f.Sync(); err != nil {
+		return err
+	}
+	if _, err := s.f.WriteAt(header.marshal(), 0); err != nil {
+		return err
+	}
+	s.header, s.outline = header, o
+	return nil
 }
 
 // settle records what a finished checkpoint has copied, and returns after the fsync. On an error it may be called again with the same.
@@ -215,6 +242,9 @@ func (s *sums) settle(done copied, changed map[uint32]bitrot.Sum) error {
 	header := s.header
 	header.generation++
 	header.copied = done
+	if err := s.makeRoom(done.pages); err != nil {
+		return fmt.Errorf("write the sums: %w", err)
+	}
 	if err := s.writeEntries(done.pages, changed); err != nil {
 		return fmt.Errorf("write the sums: %w", err)
 	}
@@ -225,6 +255,23 @@ func (s *sums) settle(done copied, changed map[uint32]bitrot.Sum) error {
 		return fmt.Errorf("sync the sums: %w", err)
 	}
 	s.header = header
+	return nil
+}
+
+// makeRoom makes the file long enough, and sees to it that this is on the disk: a header that speaks of more sums than there are is damage.
+func (s *sums) makeRoom(pages uint32) error {
+	need := sumsStart + int64(pages)*bitrot.Size
+	if need <= s.room {
+		return nil
+	}
+	need += sumsStep - need%sumsStep
+	if err := s.f.Truncate(need); err != nil {
+		return err
+	}
+	if err := s.f.Sync(); err != nil {
+		return err
+	}
+	s.room = need
 	return nil
 }
 
