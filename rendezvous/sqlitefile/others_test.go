@@ -124,6 +124,38 @@ func TestWritesWhileItCloses(t *testing.T) {
 	}
 }
 
+// TestReadsWhileItCloses closes the file while somebody reads what is older than the log's end: whoever ends last leaves nothing without its sums.
+func TestReadsWhileItCloses(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "test.db")
+		f := openFile(t, path, testOptions())
+		random := rand.New(rand.NewPCG(1, 1))
+		fill(t, f, random, 0, 50)
+		if err := f.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, f, random, 50, 50)
+		tx, err := f.Reader().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if err := tx.QueryRow("SELECT count(*) FROM mail").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, f, random, 100, 50)
+		want := contentOf(t, f.Reader())
+		closeFile(t, f)
+		if killed {
+			path = snapshot(t, path)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+		wantWhole(t, path, want)
+	}
+}
+
 // TestConnectionsComeAndGo commits while contexts end in the middle of transactions and the connection that writes is replaced, as a context does that ends
 // at a bad moment. The log is copied back often, or grows past what SQLite copies back by itself. What a crash would leave is whole.
 func TestConnectionsComeAndGo(t *testing.T) {
