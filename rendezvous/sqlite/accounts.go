@@ -219,7 +219,7 @@ func (db *DB) Names(ctx context.Context, after rendezvous.Username, limit int) (
 // Owner implements directory.Store.
 func (db *DB) Owner(ctx context.Context, device identity.Fingerprint) (rendezvous.Username, error) {
 	var name rendezvous.Username
-	err := db.read.QueryRowContext(ctx, "SELECT account FROM devices WHERE fingerprint = ?", device[:]).Scan(&name)
+	err := db.owner.QueryRowContext(ctx, device[:]).Scan(&name)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = directory.ErrNotFound
 	}

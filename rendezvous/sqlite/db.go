@@ -40,6 +40,7 @@ type DB struct {
 	read   *sql.DB        // file's
 	mail   mailStatements // immutable after Open
 	byName *sql.Stmt      // on the reading connections; immutable after Open
+	owner  *sql.Stmt      // likewise
 
 	addresses addressCache
 
@@ -158,13 +159,18 @@ func (db *DB) prepare(ctx context.Context) error {
 	if db.byName, err = db.read.PrepareContext(ctx, accountByName); err != nil {
 		return classify("prepare to read accounts", err)
 	}
+	if db.owner, err = db.read.PrepareContext(ctx, "SELECT account FROM devices WHERE fingerprint = ?"); err != nil {
+		return classify("prepare to look up devices", err)
+	}
 	return db.mail.prepare(ctx, db)
 }
 
 // Close closes the file. It is idempotent.
 func (db *DB) Close() error {
-	if db.byName != nil {
-		_ = db.byName.Close() // nothing is lost by it
+	for _, s := range []*sql.Stmt{db.byName, db.owner} {
+		if s != nil {
+			_ = s.Close() // nothing is lost by it
+		}
 	}
 	return errors.Join(db.mail.close(), db.file.Close())
 }
