@@ -159,11 +159,15 @@ func TestTornTail(t *testing.T) {
 // TestRandomWorkloads opens, changes, copies back, kills, damages and closes at random, with a reader that pins the log now and then.
 func TestRandomWorkloads(t *testing.T) {
 	t.Parallel()
+	most := 25
+	if racing {
+		most = 7
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &workload{t: t, rt: rt, path: filepath.Join(t.TempDir(), "test.db"), random: rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))}
 		w.open()
 		defer func() { _ = w.f.Close() }()
-		for range rapid.IntRange(5, 25).Draw(rt, "steps") {
+		for range rapid.IntRange(5, most).Draw(rt, "steps") {
 			w.step()
 		}
 	})

@@ -15,6 +15,7 @@ import (
 // TestFailedFsync lets each fsync of the log, of the main file and of the sums fail once. Nothing may be acknowledged that was not fsynced, and the next
 // success must have written the same place anew: Linux forgets a page whose writing has failed.
 func TestFailedFsync(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("there is no strace here")
 	}
@@ -26,20 +27,21 @@ func TestFailedFsync(t *testing.T) {
 	}
 	failures := 0
 	for _, file := range []string{"-wal", "", ".sums"} {
-		for n := 1; n <= 8; n++ {
+		failed := 1
+		for n := 1; failed > 0; n++ { // one more than it makes, so that nothing fails
 			path := snapshot(t, base)
 			trace := filepath.Join(t.TempDir(), "trace")
-			cmd := exec.Command("strace", "-f", "-qq", "-y", "-o", trace, "-P", path+file, "-e", "trace=fsync,fdatasync,pwrite64,ftruncate",
+			cmd := exec.Command("strace", "-f", "--seccomp-bpf", "-qq", "-y", "-o", trace, "-P", path+file, "-e", "trace=fsync,fdatasync,pwrite64,ftruncate",
 				"-e", fmt.Sprintf("inject=fsync,fdatasync:error=EIO:when=%d", n), os.Args[0])
 			cmd.Env = append(os.Environ(), fsyncVictim+"="+path)
 			out, _ := cmd.Output()
-			failed := checkTrace(t, trace, fmt.Sprintf("fsync %d of %q", n, file))
+			failed = checkTrace(t, trace, fmt.Sprintf("fsync %d of %q", n, file))
 			failures += failed
 			checkAcknowledged(t, path, string(out), fmt.Sprintf("fsync %d of %q", n, file), failed > 0)
 		}
 	}
-	if failures < 8 {
-		t.Errorf("only %d calls failed", failures)
+	if t.Logf("%d calls failed", failures); failures < 8 {
+		t.Error("too few calls failed")
 	}
 }
 

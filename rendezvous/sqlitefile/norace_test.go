@@ -1,0 +1,5 @@
+//go:build !race
+
+package sqlitefile
+
+const racing = false
