@@ -81,13 +81,8 @@ func written(part []byte, found func([]byte)) (length int) {
 func (n needles) inMemory(t testing.TB, p *stage.Process) map[string]int {
 	t.Helper()
 	hits := map[string]int{}
-	scanned := scanMemory(t, p.Cmd.Process.Pid, func(part []byte) {
-		for name, needle := range n {
-			if c := bytes.Count(part, needle); c > 0 {
-				hits[name] += c
-			}
-		}
-	})
+	s := n.search()
+	scanned := scanMemory(t, p.Cmd.Process.Pid, func(part []byte) { s.count(part, hits) })
 	if scanned < 1<<20 {
 		t.Errorf("%s: only %d bytes of memory were searched", p.Name, scanned)
 	}

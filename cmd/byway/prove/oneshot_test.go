@@ -43,6 +43,7 @@ func inOrder(s *stage.Stream, from, text string, n int) {
 // TestOneShots sends from programs that live for one message, which is how scripts send: first with nobody else at home, then through a peer that
 // runs. Nothing may count a hundred of them as an attack.
 func TestOneShots(t *testing.T) {
+	t.Parallel()
 	o := stage.Serve(t, "", stage.Loopback...)
 	bob := stage.NewPerson(t, "bob", o)
 	b := bob.Bot()
@@ -70,6 +71,7 @@ func TestOneShots(t *testing.T) {
 
 // TestFirstSignIn tells how long the first run takes to be ready.
 func TestFirstSignIn(t *testing.T) {
+	t.Parallel()
 	o := stage.Serve(t, "", stage.Loopback...)
 	var first, later []time.Duration
 	for i := range 4 {

@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,6 +21,10 @@ func TestMain(m *testing.M) {
 	if testing.Short() {
 		fmt.Println("skipped: builds and runs the programs")
 		return
+	}
+	// Most of what these tests do is to wait for what other processes wait for.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // a number is taken
 	}
 	dir, err := os.MkdirTemp("", "bw-prove-")
 	if err == nil {
