@@ -2,6 +2,7 @@ package sqlitefile
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -60,7 +61,13 @@ func readLog(f io.ReaderAt, size int64, pageSize int, m mark, done copied) (*pag
 		return nil, fmt.Errorf("read the head of the log: %w", err)
 	}
 	var found bitrot.Finding
-	switch log.header, found = mendLogHeader(head); found {
+	first := make([]byte, frameHeaderSize+pageSize)
+	if err := readFrame(f, 0, first); errors.Is(err, errLogEnd) {
+		first = nil
+	} else if err != nil {
+		return nil, err
+	}
+	switch log.header, found = mendLogHeader(head, pageSize, first); found {
 	case bitrot.Mended:
 		log.found(Damage{File: logSuffix, Detail: "its header", Mended: true})
 	case bitrot.Lost:

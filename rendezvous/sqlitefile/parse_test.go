@@ -42,6 +42,45 @@ func TestMendFrame(t *testing.T) {
 	}
 }
 
+// TestMendLogHeader turns back every bit of the heads of many logs. Their salts are random, so that some have bits that look like others.
+func TestMendLogHeader(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	ambiguous := 0
+	for range 200 {
+		head := make([]byte, logHeaderSize)
+		binary.BigEndian.PutUint32(head, logMagic)
+		binary.BigEndian.PutUint32(head[4:], logVersion)
+		binary.BigEndian.PutUint32(head[8:], 512)
+		binary.BigEndian.PutUint32(head[12:], random.Uint32N(1000))
+		binary.BigEndian.PutUint64(head[16:], random.Uint64())
+		sum := chain{}.add(binary.LittleEndian, head[:24])
+		binary.BigEndian.PutUint32(head[24:], sum[0])
+		binary.BigEndian.PutUint32(head[28:], sum[1])
+		want, ok := parseLogHeader(head)
+		if !ok {
+			t.Fatal("the head is none")
+		}
+		first := make([]byte, frameHeaderSize+512)
+		first[3] = 1
+		want.setSum(first, want.sum.add(want.order, first[:8]).add(want.order, first[frameHeaderSize:]))
+		for bit := range len(head) * 8 {
+			head[bit/8] ^= 1 << (bit % 8)
+			if got, found := mendLogHeader(head, 512, first); found != bitrot.Mended || got != want {
+				t.Fatalf("bit %d of %x: got %v, %v", bit, head, got, found)
+			}
+			if got, found := mendLogHeader(head, 512, nil); found == bitrot.Lost {
+				ambiguous++
+			} else if got != want {
+				t.Fatalf("bit %d of %x, without a frame: got %v", bit, head, got)
+			}
+			head[bit/8] ^= 1 << (bit % 8)
+		}
+	}
+	if t.Logf("%d bits look like others", ambiguous); ambiguous == 0 {
+		t.Error("no bit looked like another")
+	}
+}
+
 func FuzzTreePage(f *testing.F) {
 	page := make([]byte, 512)
 	copy(page, []byte{kindTableLeaf, 0, 0, 0, 1, 0, 14, 0, 0, 0, 4, 9, 3, 1, 23, 'a'})

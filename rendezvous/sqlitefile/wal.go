@@ -83,17 +83,30 @@ func parseLogHeader(b []byte) (h logHeader, ok bool) {
 	return h, chain{}.add(h.order, b[:24]) == h.sum
 }
 
-// mendLogHeader turns back a single flipped bit, wherever in the header it is.
-func mendLogHeader(b []byte) (logHeader, bitrot.Finding) {
+// mendLogHeader turns back a single flipped bit, wherever in the header it is. Its checksum is weak: turning round a bit of the salt can explain what is wrong with a bit of
+// the checksum. Which it was the first frame tells: it has the salt, and its checksum goes on from that of the header. It may be nil.
+func mendLogHeader(b []byte, pageSize int, first []byte) (logHeader, bitrot.Finding) {
 	if h, ok := parseLogHeader(b); ok {
 		return h, bitrot.Healthy
 	}
+	var last logHeader
+	ways := 0
 	for i := range min(len(b), logHeaderSize) * 8 {
 		b[i/8] ^= 1 << (i % 8)
-		if h, ok := parseLogHeader(b); ok {
-			return h, bitrot.Mended
-		}
+		h, ok := parseLogHeader(b)
 		b[i/8] ^= 1 << (i % 8)
+		if !ok || h.pageSize != pageSize {
+			continue
+		}
+		if first != nil {
+			if _, proven := h.check(h.sum, first); proven {
+				return h, bitrot.Mended
+			}
+		}
+		last, ways = h, ways+1
+	}
+	if ways == 1 {
+		return last, bitrot.Mended
 	}
 	return logHeader{}, bitrot.Lost
 }
