@@ -110,6 +110,9 @@ func newEditor(in *os.File, out io.Writer, p *program, prompt string) (*editor, 
 	e := &editor{term: term.NewTerminal(k, prompt), fd: fd, state: state, keys: k, p: p}
 	e.resize()
 	e.term.SetBracketedPasteMode(true)
+	if isTerminal(p.stderr) {
+		p.logs.divert(e.Print)
+	}
 	return e, nil
 }
 
@@ -154,6 +157,7 @@ func (e *editor) Message(text string, m ledger.Mark) error {
 
 func (e *editor) Close() error {
 	e.closed.Do(func() {
+		e.p.logs.divert(nil)
 		e.term.SetBracketedPasteMode(false)
 		e.err = term.Restore(e.fd, e.state)
 		_, _ = io.WriteString(e.keys.w, "\n")

@@ -159,15 +159,16 @@ func (p *program) logger() (*slog.Logger, error) {
 		return nil, usage(fmt.Sprintf("there is no log level %q", p.flags.logLevel), "use debug, info, warn or error")
 	}
 	o := &slog.HandlerOptions{Level: level}
+	p.logs.stderr = p.stderr
 	format := p.flags.logFormat
 	if format == "" && isTerminal(p.stderr) {
 		format = "text"
 	}
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(p.stderr, o)), nil
+		return slog.New(slog.NewTextHandler(&p.logs, o)), nil
 	case "json", "":
-		return slog.New(slog.NewJSONHandler(p.stderr, o)), nil
+		return slog.New(slog.NewJSONHandler(&p.logs, o)), nil
 	}
 	return nil, usage(fmt.Sprintf("there is no log format %q", format), "use text or json")
 }

@@ -22,6 +22,7 @@ type program struct {
 	// owned by Run
 	flags flags
 	lines *lines                  // standard output with --json
+	logs  logs                    // standard error for the log
 	book  *ledger.Ledger          // remembers the messages printed; nil while no face is open
 	leave context.CancelCauseFunc // ends the command as a signal would
 }

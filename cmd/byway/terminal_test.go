@@ -119,6 +119,40 @@ func (s *screen) program(home string) program {
 	}}
 }
 
+// TestLogOnATerminal: what is logged while a line is being typed stands on lines of its own, above it.
+func TestLogOnATerminal(t *testing.T) {
+	s := newScreen(t)
+	p := s.program(t.TempDir())
+	p.flags.logLevel = "warn"
+	log, err := p.logger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.newConsole("> ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string)
+	go func() {
+		line, _ := c.ReadLine()
+		read <- line
+	}()
+	s.types("ty")
+	s.shows("> ty")
+	log.Error("one")
+	log.Error("two")
+	s.shows("msg=two\r\n> ty")
+	s.types("ped\r")
+	if line := <-read; line != "typed" {
+		t.Errorf("read %q", line)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	log.Error("three")
+	s.shows("msg=three\r\n")
+}
+
 func TestChatOnATerminal(t *testing.T) {
 	for _, tc := range []struct {
 		name, leave string
