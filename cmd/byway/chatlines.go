@@ -91,7 +91,7 @@ func (c *chat) eventLine(e *peer.Event, ours bool) string {
 	case peer.EventKey:
 		return keyLine(e)
 	case peer.EventGap:
-		return fmt.Sprintf("* %d messages from %s will never come: they expired before they could be delivered", e.Last-e.First+1, clean(e.From))
+		return fmt.Sprintf("* %s from %s will never come: expired on the way, or lost with a disk", numbers(e.First, e.Last), clean(e.From))
 	case peer.EventError:
 		return trouble(e.Message, e.Hint)
 	}

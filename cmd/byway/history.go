@@ -63,10 +63,7 @@ func historyObject(h *peer.HistoryEntry, kind string) (string, any) {
 // historyLine is one message of either direction, with how it travelled, or which messages are missing.
 func historyLine(h *peer.HistoryEntry) string {
 	if g := h.Gap; g != nil {
-		if g.First == g.Last {
-			return fmt.Sprintf("* message %d from %s never came", g.First, clean(cmp.Or(g.From, g.Device)))
-		}
-		return fmt.Sprintf("* messages %d to %d from %s never came", g.First, g.Last, clean(cmp.Or(g.From, g.Device)))
+		return fmt.Sprintf("* %s from %s never came", numbers(g.First, g.Last), clean(cmp.Or(g.From, g.Device)))
 	}
 	who := clean(h.From)
 	if h.To != "" {
@@ -80,4 +77,12 @@ func historyLine(h *peer.HistoryEntry) string {
 		how += ", " + h.Reason
 	}
 	return fmt.Sprintf("%s %s (%s): %s", when(h.Sent), who, clean(how), indented(h.Body))
+}
+
+// numbers names the messages of a gap.
+func numbers(first, last uint64) string {
+	if first == last {
+		return fmt.Sprintf("message %d", first)
+	}
+	return fmt.Sprintf("messages %d to %d", first, last)
 }
