@@ -40,6 +40,7 @@ type scan struct {
 	log    *pageLog
 	known  []frame // what stands in each frame; the page of one that is broken is what it says itself
 	broken []bool
+	others map[int][]uint32 // broken frame → the pages it may be of, besides the one that it says
 	sum    chain
 	seed   bool // sum is the checksum of the frame before
 }
@@ -51,7 +52,7 @@ func readLog(f io.ReaderAt, size int64, pageSize int, m mark, done copied) (*pag
 	if done.covers(m) {
 		m.frames = 0
 	}
-	s := &scan{f: f, mark: m, copied: done, log: log}
+	s := &scan{f: f, mark: m, copied: done, log: log, others: map[int][]uint32{}}
 	if size < logHeaderSize {
 		s.missing(0)
 		return log, nil
@@ -123,8 +124,11 @@ func (s *scan) frame(i int) error {
 	if found == bitrot.Lost && s.seed && s.vouched(i, b) {
 		fr, found = parseFrame(b), bitrot.Mended
 	}
-	if found == bitrot.Mended {
+	switch {
+	case found == bitrot.Mended:
 		s.log.mended[i] = b
+	case found == bitrot.Lost && s.seed:
+		s.others[i] = s.log.header.otherPages(s.sum, b)
 	}
 	s.known, s.broken = append(s.known, fr), append(s.broken, found == bitrot.Lost)
 	// The checksum that stands in a broken frame is most likely sound, and then it proves the next one.
@@ -176,17 +180,31 @@ func (s *scan) settle() {
 			if log.mended[i] != nil {
 				log.found(Damage{File: logSuffix, Page: fr.page, Detail: frameName(i), Mended: true})
 			}
-		case fr.page == 0 || fr.salt.off(log.header.salt) > 1 || fr.page > log.pages:
-			log.nameless++
-			log.found(Damage{File: logSuffix, Detail: frameName(i)})
 		default:
-			delete(log.at, fr.page)
-			log.unknown[fr.page] = frameName(i)
-			log.found(Damage{File: logSuffix, Page: fr.page, Detail: frameName(i)})
+			s.lose(i, fr)
 		}
 	}
 	if slices.Contains(s.broken[:min(done, log.frames)], true) {
 		log.forget(done)
+	}
+}
+
+// lose notes that frame i cannot be read, and of which page it may have been.
+func (s *scan) lose(i int, fr frame) {
+	log := s.log
+	var pages []uint32
+	if fr.salt.off(log.header.salt) <= 1 {
+		pages = append(s.others[i], fr.page)
+	}
+	pages = slices.DeleteFunc(pages, func(p uint32) bool { return p == 0 || p > log.pages })
+	if len(pages) == 0 {
+		log.nameless++
+		log.found(Damage{File: logSuffix, Detail: frameName(i)})
+	}
+	for _, page := range pages {
+		delete(log.at, page)
+		log.unknown[page] = frameName(i)
+		log.found(Damage{File: logSuffix, Page: page, Detail: frameName(i)})
 	}
 }
 

@@ -160,6 +160,19 @@ func (h *logHeader) mendFrame(before chain, b []byte) (frame, bitrot.Finding) {
 	return f, bitrot.Lost
 }
 
+// otherPages returns the pages a broken frame may be of, besides the one that it says: those whose number is one bit off and fits the checksum, as a
+// bit of the page itself does. An older version of the right page must not be taken for the last.
+func (h *logHeader) otherPages(before chain, b []byte) (pages []uint32) {
+	for i := range 32 {
+		b[i/8] ^= 1 << (i % 8)
+		if f, ok := h.check(before, b); ok {
+			pages = append(pages, f.page)
+		}
+		b[i/8] ^= 1 << (i % 8)
+	}
+	return pages
+}
+
 // setSum puts the salt and the checksum of a frame right.
 func (h *logHeader) setSum(b []byte, sum chain) frame {
 	copy(b[8:], h.salt[:])
