@@ -51,6 +51,9 @@ func oneInFlight(tb testing.TB, s scale) figures {
 	p.onArrival = func(message []byte) { yard.add(age(message)) }
 	p.open(1, true)
 	c := couples(tb, node, 1, peer.WayRelay)[0]
+	for range inFlight - 1 {
+		<-c.room
+	}
 	show := func(d time.Duration) { ours.add(d) }
 	for range s.rounds {
 		message := make([]byte, latencyText)
@@ -65,10 +68,8 @@ func oneInFlight(tb testing.TB, s scale) figures {
 			if err := c.send(latencyText, time.Now()); err != nil {
 				tb.Error(err)
 			}
-			if err := c.settle(); err != nil {
-				tb.Error(err)
-			}
 		})
+		settled(tb, []*couple{c})
 		probeDisk(tb, &syncs, s.pick(100, 50, 3))
 		probeGrowing(tb, &grows, s.pick(100, 50, 3))
 	}

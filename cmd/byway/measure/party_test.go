@@ -167,9 +167,10 @@ func (c *couple) arrival(e peer.Event) {
 		c.last = e.N
 		c.shown.Add(1)
 		if f := c.onShown.Load(); f != nil {
+			now := time.Since(clock)
 			var due time.Duration
 			_, _ = fmt.Sscanf(*e.Body, "%016x", &due)
-			(*f)(time.Since(clock) - due)
+			(*f)(now - due)
 		}
 	case peer.EventGap, peer.EventError:
 		c.fault(e)
