@@ -171,8 +171,19 @@ func TestCodec(t *testing.T) {
 func opOf(t testing.TB, kind uint8) delivery.Op {
 	t.Helper()
 	all := []delivery.Op{
-		delivery.OpEnqueue{}, delivery.OpCopy{}, delivery.OpProgress{}, delivery.OpRead{}, delivery.OpVoid{}, delivery.OpRenumber{}, delivery.OpSettle{}, delivery.OpStart{},
-		delivery.OpReceive{}, delivery.OpRelease{}, delivery.OpDrop{}, delivery.OpNext{}, delivery.OpGap{},
+		delivery.OpEnqueue{},
+		delivery.OpCopy{},
+		delivery.OpProgress{},
+		delivery.OpRead{},
+		delivery.OpVoid{},
+		delivery.OpRenumber{},
+		delivery.OpSettle{},
+		delivery.OpStart{},
+		delivery.OpReceive{},
+		delivery.OpRelease{},
+		delivery.OpDrop{},
+		delivery.OpNext{},
+		delivery.OpGap{},
 	}
 	v := reflect.New(reflect.TypeOf(all[kind-1])).Elem()
 	fillValue(t, v)

@@ -9,7 +9,7 @@ import (
 // datasync waits for the data of a file and not for its times, which change with each write and would cost a second write (fdatasync(2)).
 func datasync(f *os.File) error {
 	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR { //nolint:errorlint // system calls return bare numbers
+		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
 			return os.NewSyscallError("fdatasync", err)
 		}
 	}
