@@ -78,6 +78,10 @@ func (c *core) receive(in inbound) {
 		c.discard(in, "session belongs to another device")
 		return
 	}
+	if c.devices[in.device] == nil { // its contact was lost with a page of the file, the session was not
+		c.introduce(in)
+		return
+	}
 	payload, err := r.chain.Open(in.envelope)
 	if errors.Is(err, session.ErrReplayed) {
 		in.taken()

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -10,7 +11,7 @@ import (
 	"github.com/byway-chat/byway/rendezvous/client"
 )
 
-// settle carries out what the batch has led to: disk first, then the network, then the people.
+// settle carries out what the batch has led to: the disk first, then all else.
 func (c *core) settle(now time.Time) {
 	if next := c.engine.NextTick(); !next.IsZero() && !now.Before(next) {
 		c.engine.Tick(now)
@@ -19,7 +20,9 @@ func (c *core) settle(now time.Time) {
 	effects := c.engine.Take(now)
 	c.batch.Ops = append(c.batch.Ops, effects.Ops...)
 	var batch history.Batch
-	if c.hurry(now, effects.Ops) {
+	var after []chan<- error
+	hurry := c.hurry(now, effects.Ops)
+	if hurry {
 		c.movedSessions(now)
 		batch, c.batch, c.lazy = c.batch, history.Batch{}, time.Time{}
 		if !batch.Empty() {
@@ -28,21 +31,36 @@ func (c *core) settle(now time.Time) {
 				return
 			}
 		}
-		if waiting := len(c.after); waiting > 0 {
+		after, c.after = c.after, nil
+		if waiting := len(after); waiting > 0 {
 			c.crowd += (float64(waiting) - c.crowd) / 8
 			c.committed = time.Now()
 		}
-		for _, done := range c.after {
-			done <- nil
-		}
-		c.after = nil
+	}
+	c.follow(now, &effects, &batch)
+	for _, done := range after {
+		done <- nil
+	}
+	if hurry {
 		c.acknowledge()
 	}
+}
+
+// follow does what may be done after the commit, the most urgent first: who reads what has come, or else who waits for what leaves.
+func (c *core) follow(now time.Time, effects *delivery.Effects, batch *history.Batch) {
 	if batch.Refused > 0 {
 		c.log.Warn("envelopes of devices that are not accepted were not kept", slog.Int("count", batch.Refused))
 	}
+	if len(batch.Orders) > 0 {
+		c.tellAll(now, effects.Notices, batch.Orders)
+		c.dispatch(now, effects.Sends)
+		return
+	}
 	c.dispatch(now, effects.Sends)
-	c.tellAll(now, effects.Notices, batch.Orders)
+	if len(effects.Sends) > 0 {
+		runtime.Gosched() // the goroutine that writes them waits for this processor
+	}
+	c.tellAll(now, effects.Notices, nil)
 }
 
 // lazily is how long it may take until the disk knows what another device has on its own.

@@ -150,6 +150,27 @@ func TestLostSessions(t *testing.T) {
 	})
 }
 
+// TestLostContacts: what comes in a session of somebody who is not known any more waits for the directory's word on them, as at first contact.
+func TestLostContacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		alice.MustReach(alice.MustSend("bob", "one").ID, peer.StateDelivered)
+		bob.Stop()
+		bob.LoseContacts()
+		two := alice.MustSend("bob", "two").ID
+		alice.MustReach(two, peer.StateStored)
+		if err := bob.Start(); err != nil {
+			t.Fatal(err)
+		}
+		alice.MustReach(two, peer.StateDelivered)
+		shown(t, "bob", bob, "one", "two")
+		if got := keyEvents(bob, "alice", peer.KeyFirstSeen); len(got) != 1 {
+			t.Errorf("got %+v, want to be told of one more first contact", got)
+		}
+	})
+}
+
 // TestLostHistory: an enrolled home without its history does not begin its numbers again.
 func TestLostHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

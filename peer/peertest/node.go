@@ -190,13 +190,18 @@ func (n *Node) MustReach(id string, state peer.State) peer.Receipt {
 }
 
 // LoseSessions makes the stopped node forget all receiving sessions, as a home that was restored from a backup has.
-func (n *Node) LoseSessions() {
+func (n *Node) LoseSessions() { n.lose("DELETE FROM sessions") }
+
+// LoseContacts makes the stopped node forget all contacts, its own account included, as where the page of theirs was lost. What they wrote in goes on.
+func (n *Node) LoseContacts() { n.lose("DELETE FROM contacts WHERE length(tag) = 16") }
+
+func (n *Node) lose(what string) {
 	n.t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(n.home, "history.db"))
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	_, err = db.Exec("DELETE FROM sessions")
+	_, err = db.Exec(what)
 	// The sums are not of what was written past them: without them the file is looked over by SQLite, and gets new ones.
 	err = errors.Join(err, db.Close(), os.Remove(filepath.Join(n.home, "history.db.sums")))
 	if err != nil {
