@@ -164,6 +164,7 @@ func TestLostContacts(t *testing.T) {
 			t.Fatal(err)
 		}
 		alice.MustReach(two, peer.StateDelivered)
+		time.Sleep(time.Second)
 		shown(t, "bob", bob, "one", "two")
 		if got := keyEvents(bob, "alice", peer.KeyFirstSeen); len(got) != 1 {
 			t.Errorf("got %+v, want to be told of one more first contact", got)
