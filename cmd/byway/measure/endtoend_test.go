@@ -2,7 +2,6 @@ package measure_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/byway-chat/byway/peer"
@@ -42,11 +41,10 @@ func endToEnd(tb testing.TB, s scale, way peer.Way, size, pairs int) figures {
 	s = s.once()
 	var yardSpent, nodeSpent, peersSpent spent
 	s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), crowded(yard, make([]byte, size)), nil)
-	self, count := look(tb, os.Getpid()), delivered(ours)
-	first := count()
-	s.gauge(tb, node.pid(), &nodeSpent, count, busy(tb, ours, size), filled(count, pairs*inFlight))
-	settled(tb, ours)
-	peersSpent.cpu = look(tb, os.Getpid()).cpu - self.cpu
+	count := delivered(tb, ours)
+	first, before := count(), peersBusy(tb, ours)
+	s.gauge(tb, node.pid(), &nodeSpent, count, s.busy(tb, ours, inFlight, size, &latencies{}), filled(count, pairs*inFlight))
+	peersSpent.cpu = peersBusy(tb, ours) - before
 	peersSpent.messages = count() - first
 	var out figures
 	out.add("msg/s", nodeSpent.perSecond())
@@ -54,6 +52,6 @@ func endToEnd(tb testing.TB, s scale, way peer.Way, size, pairs int) figures {
 	out.add("peers-us/msg", peersSpent.cpuPerMessage())
 	out.add("rendezvous-us/msg", nodeSpent.cpuPerMessage())
 	out.add("hub-us/msg", yardSpent.cpuPerMessage())
-	out.add("detours", float64(detours(ours)))
+	out.add("detours", float64(detours(tb, ours)))
 	return out
 }

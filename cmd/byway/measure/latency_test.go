@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,10 +30,10 @@ type latencies struct {
 	all []time.Duration // guarded by mu
 }
 
-func (l *latencies) add(d time.Duration) {
+func (l *latencies) add(d ...time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all = append(l.all, d)
+	l.all = append(l.all, d...)
 }
 
 func (l *latencies) quantile(q float64) time.Duration {
@@ -50,30 +49,19 @@ func oneInFlight(tb testing.TB, s scale) figures {
 	p := hubPairs(tb, hub, 1, false)[0]
 	p.onArrival = func(message []byte) { yard.add(age(message)) }
 	p.open(1, true)
-	c := couples(tb, node, 1, peer.WayRelay)[0]
-	for range inFlight - 1 {
-		<-c.room
-	}
-	show := func(d time.Duration) { ours.add(d) }
+	all := couples(tb, node, 1, peer.WayRelay)
+	var spent spent
 	for range s.rounds {
 		message := make([]byte, latencyText)
 		s.during(func() {
 			<-p.room
-			stamp(message, time.Now())
+			stamp(message, now())
 			_ = p.from.send(message) // what does not arrive leaves no room
 		})
-		s.during(func() {
-			c.onShown.Store(&show)
-			<-c.room
-			if err := c.send(latencyText, time.Now()); err != nil {
-				tb.Error(err)
-			}
-		})
-		settled(tb, []*couple{c})
+		s.gauge(tb, node.pid(), &spent, delivered(tb, all), s.busy(tb, all, 1, latencyText, &ours), nil)
 		probeDisk(tb, &syncs, s.pick(100, 50, 3))
 		probeGrowing(tb, &grows, s.pick(100, 50, 3))
 	}
-	settled(tb, []*couple{c})
 	var out figures
 	out.add("p50-ms", inMilliseconds(ours.quantile(0.5)))
 	out.add("p99-ms", inMilliseconds(ours.quantile(0.99)))
@@ -153,19 +141,16 @@ func halfLoad(tb testing.TB, s scale) figures {
 	}
 	all := couples(tb, node, n, peer.WayRelay)
 	var highest spent
-	s.once().gauge(tb, node.pid(), &highest, delivered(all), busy(tb, all, latencyText), filled(delivered(all), n*inFlight))
-	settled(tb, all)
+	count := delivered(tb, all)
+	s.once().gauge(tb, node.pid(), &highest, count, s.busy(tb, all, inFlight, latencyText, &latencies{}), filled(count, n*inFlight))
 	half := max(highest.perSecond()/2, 100)
 	var ourSpent, yardSpent spent
 	var cpu, wall time.Duration
 	for range s.rounds {
 		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, half), nil)
 		begun, own := time.Now(), ownBusy(tb)
-		watch(all, &ours, s.warm, func() {
-			s.gauge(tb, node.pid(), &ourSpent, delivered(all), steady(tb, all, half, latencyText), nil)
-		})
+		s.gauge(tb, node.pid(), &ourSpent, count, s.steady(tb, all, half, latencyText, &ours), nil)
 		cpu, wall = cpu+ownBusy(tb)-own, wall+time.Since(begun)
-		settled(tb, all)
 		probeDisk(tb, &syncs, s.pick(100, 50, 3))
 	}
 	var out figures
@@ -181,67 +166,14 @@ func halfLoad(tb testing.TB, s scale) figures {
 	return out
 }
 
-// watch collects the latency of each message shown while f runs, those in the warm-up at its beginning left out.
-func watch(all []*couple, to *latencies, warm time.Duration, f func()) {
-	begun := time.Now()
-	show := func(d time.Duration) {
-		if time.Since(begun) > warm {
-			to.add(d)
-		}
-	}
-	for _, c := range all {
-		c.onShown.Store(&show)
-	}
-	f()
-	for _, c := range all {
-		c.onShown.Store(nil)
-	}
-}
-
-// steady returns an open load of rate messages a second over all couples.
-func steady(tb testing.TB, all []*couple, rate float64, size int) loader {
-	return func(ctx context.Context) {
-		var senders sync.WaitGroup
-		interval := time.Duration(float64(len(all)) / rate * float64(time.Second))
-		begun := time.Now()
-		for i, c := range all {
-			var next atomic.Int64
-			first := begun.Add(interval * time.Duration(i) / time.Duration(len(all)))
-			for range inFlight { // more than are ever in Send at a time
-				senders.Go(func() {
-					for {
-						due := first.Add(interval * time.Duration(next.Add(1)-1))
-						if wait := time.Until(due); wait > 0 {
-							time.Sleep(wait)
-						}
-						if ctx.Err() != nil {
-							return
-						}
-						if err := c.send(size, due); err != nil {
-							tb.Errorf("send: %v", err)
-							return
-						}
-					}
-				})
-			}
-		}
-		senders.Wait()
-	}
-}
-
 // stamped is separate with messages that carry the time at which they were due.
 func stamped(pairs []*pair, rate float64) loader {
 	return func(ctx context.Context) {
-		message, begun := make([]byte, latencyText), time.Now()
-		for i := 0; ctx.Err() == nil; i++ {
-			due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
-			if wait := time.Until(due); wait > 0 {
-				time.Sleep(wait)
-			}
+		message, i := make([]byte, latencyText), 0
+		_ = onTime(ctx, now(), time.Duration(float64(time.Second)/rate), func(due time.Duration) {
 			stamp(message, due)
-			if pairs[i%len(pairs)].from.send(message) != nil {
-				return
-			}
-		}
+			_ = pairs[i%len(pairs)].from.send(message) // what has not arrived is missed by whoever counts
+			i++
+		})
 	}
 }

@@ -49,7 +49,7 @@ func (s scale) gauge(tb testing.TB, pid int, sum *spent, arrived func() uint64, 
 	for end := time.Now().Add(patience); steady != nil && !steady() && time.Now().Before(end); {
 		<-time.After(10 * time.Millisecond)
 	}
-	before, first := look(tb, pid), arrived()
+	first, before := arrived(), look(tb, pid) // in this order at both ends: to ask all peers takes a while
 	<-time.After(s.turn())
 	last, after := arrived(), look(tb, pid)
 	stop()
@@ -157,15 +157,12 @@ func sealed(tb testing.TB, size int) []byte {
 	return envelope
 }
 
-// clock is when this process began: messages carry the time since then.
-var clock = time.Now()
-
 // stamp writes the time at which a message was to be sent to its end.
-func stamp(message []byte, due time.Time) {
-	binary.BigEndian.PutUint64(message[len(message)-8:], uint64(due.Sub(clock)))
+func stamp(message []byte, due time.Duration) {
+	binary.BigEndian.PutUint64(message[len(message)-8:], uint64(due))
 }
 
 // age is the time since the one that is stamped on a message.
 func age(message []byte) time.Duration {
-	return time.Since(clock) - time.Duration(binary.BigEndian.Uint64(message[len(message)-8:]))
+	return now() - time.Duration(binary.BigEndian.Uint64(message[len(message)-8:]))
 }

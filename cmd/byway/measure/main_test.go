@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -17,10 +16,11 @@ import (
 var (
 	span    = flag.Duration("span", 3*time.Second, "how long each thing is measured, warm-up not counted; 1s with -short")
 	table   = flag.String("table", "", "write all figures of the run to this file, as Markdown tables")
-	profile = flag.String("profile", "", "write CPU profiles of the rendezvous to files whose names begin so; -cpuprofile has that of the peers")
+	profile = flag.String("profile", "", "write CPU profiles of the rendezvous, and of each peer under its last load, to files whose names begin so")
+	peerEnv = flag.String("peer-env", "", "variables for the environment of the peers, such as GOMAXPROCS=1, with blanks between them")
 )
 
-// roleVariable makes the test binary, which starts itself, the hub or a rendezvous.
+// roleVariable makes the test binary, which starts itself, the hub, a rendezvous or a peer.
 const roleVariable = "BYWAY_MEASURE_ROLE"
 
 // binaries is where TestMain has built both programs, and people holds accounts for all measurements.
@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		os.Exit(hubMain())
 	case "rendezvous":
 		os.Exit(rendezvousMain())
+	case "peer":
+		os.Exit(puppetMain())
 	}
 	flag.Parse()
 	if testing.Short() && flag.Lookup("test.bench").Value.String() == "" {
@@ -50,11 +52,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		_ = os.RemoveAll(dir)
 		os.Exit(1)
-	}
-	// Dozens of peers share this process, and each waits for its disk in a system call that keeps one of the runtime's processors for a
-	// while. As programs of their own they would not be in each other's way so.
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(4 * runtime.NumCPU())
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if err := taken.write(*table); err != nil {

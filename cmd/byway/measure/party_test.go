@@ -2,23 +2,27 @@ package measure_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/byway-chat/byway/peer"
 )
 
-// party is a peer that runs in this process, used as every face uses one.
+// party is a peer of a study: a puppet in its process.
 type party struct {
-	*peer.Peer
-	name  string
-	ended sync.WaitGroup // its reader of events
+	*process
+	name string
+
+	mu      sync.Mutex    // held from an order to its answer
+	orders  *json.Encoder // guarded by mu
+	answers *json.Decoder // guarded by mu
 }
 
 // arrivePeers starts the first n peers of the town on copies of their homes.
@@ -29,7 +33,7 @@ func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
 	tb.Cleanup(func() {
 		_ = inParallel(8, n, func(i int) error {
 			if parties[i] != nil {
-				parties[i].leave(tb)
+				parties[i].stop(tb)
 			}
 			return nil
 		})
@@ -37,66 +41,61 @@ func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
 	for _, name := range names {
 		people.copyHome(tb, name, filepath.Join(dir, name))
 	}
-	err := inParallel(8, n, func(i int) error {
-		p, err := peer.New(peer.Config{
-			Home: filepath.Join(dir, names[i]), Rendezvous: r.address.String(), NoMDNS: true, Listen: []string{"/ip4/127.0.0.1/tcp/0"},
+	for first := 0; first < n; first += 8 {
+		some := names[first:min(first+8, n)]
+		for i, name := range some {
+			parties[first+i] = r.arrive(tb, name, filepath.Join(dir, name))
+		}
+		err := inParallel(len(some), len(some), func(i int) error {
+			_, err := parties[first+i].answer()
+			return err
 		})
 		if err != nil {
-			return err
+			tb.Fatal(err)
 		}
-		parties[i] = &party{Peer: p, name: names[i]}
-		if err := p.Up(background); err != nil {
-			return err
-		}
-		st, err := p.Status(background)
-		if err == nil && !st.Rendezvous.Connected {
-			err = fmt.Errorf("%s is not connected", names[i])
-		}
-		return err
-	})
-	if err != nil {
-		tb.Fatal(err)
 	}
 	return parties
 }
 
-func (p *party) leave(tb testing.TB) {
+// arrive starts a peer. It answers once when it is ready.
+func (r *rendezvousProcess) arrive(tb testing.TB, name, home string) *party {
 	tb.Helper()
-	if err := p.Close(); err != nil {
-		tb.Error(err)
+	env := append(strings.Fields(*peerEnv), roleVariable+"=peer", "DATA="+home, "RENDEZVOUS="+r.address.String())
+	if *profile != "" {
+		env = append(env, "PROFILE="+absolute(*profile+"-"+name))
 	}
-	p.ended.Wait()
+	p := start(tb, env, os.Args[0])
+	return &party{process: p, name: name, orders: json.NewEncoder(p.stdin), answers: json.NewDecoder(p.stdout)}
 }
 
-// read calls f with each event until the peer closes.
-func (p *party) read(f func(peer.Event)) {
-	events := p.Subscribe(peer.EventOptions{})
-	p.ended.Go(func() {
-		for e, err := range events.Events(background) {
-			if err != nil {
-				return
-			}
-			f(e)
-		}
-	})
+// ask gives an order and waits for the answer.
+func (p *party) ask(o order) (answer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.orders.Encode(o); err != nil {
+		return answer{}, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return p.answer()
 }
 
-// couple is two peers of which the first writes to the second. Every text begins with the time at which it was to be sent.
+func (p *party) answer() (a answer, err error) {
+	if err = p.answers.Decode(&a); err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.name, err)
+	}
+	return a, err
+}
+
+// couple is two peers of which the first writes to the second.
 type couple struct {
 	from, to *party
-	way      string // of SendOptions; after meet, owned by the senders, who only read it
+	way      string // of SendOptions; immutable after meet
 	want     peer.Way
-	room     chan struct{} // one for each message that may be under way when the load is crowded
-
-	sent, shown, delivered atomic.Uint64
-	detours                atomic.Uint64              // messages that came by another way: on a machine without rest even a live one may go to the mailbox
-	wrong                  atomic.Uint64              // events that must not be: out of order, a gap, an error, a failure
-	first                  atomic.Pointer[peer.Event] // of those counted in wrong
-	onShown                atomic.Pointer[func(time.Duration)]
-	last                   uint64 // number of the message shown last; owned by the recipient's reader
 }
 
-// inFlight is how many messages a sender has under way at most: from before Send until the receipt is back.
+// inFlight is how many messages a sender has under way at most in a crowded load, and in Send in any.
 const inFlight = 256
 
 // couples makes pairs of peers, and brings them so far that a message goes by the way that is to be measured.
@@ -105,16 +104,10 @@ func couples(tb testing.TB, r *rendezvousProcess, n int, way peer.Way) []*couple
 	parties := r.arrivePeers(tb, 2*n)
 	all := make([]*couple, n)
 	for i := range all {
-		c := &couple{from: parties[2*i], to: parties[2*i+1], way: "relay", want: way, room: make(chan struct{}, inFlight)}
+		all[i] = &couple{from: parties[2*i], to: parties[2*i+1], way: "relay", want: way}
 		if way == peer.WayLAN {
-			c.way = "direct"
+			all[i].way = "direct"
 		}
-		for range inFlight {
-			c.room <- struct{}{}
-		}
-		c.from.read(c.receipt)
-		c.to.read(c.arrival)
-		all[i] = c
 	}
 	err := inParallel(8, n, func(i int) error { return all[i].meet() })
 	if err != nil {
@@ -127,12 +120,10 @@ func couples(tb testing.TB, r *rendezvousProcess, n int, way peer.Way) []*couple
 func (c *couple) meet() error {
 	deadline := time.Now().Add(patience)
 	for {
-		<-c.room
-		err := c.send(16, time.Now())
+		_, err := c.from.ask(c.sends("send", 16))
 		if err == nil {
 			break
 		}
-		c.room <- struct{}{}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s and %s do not meet: %w", c.from.name, c.to.name, err)
 		}
@@ -144,129 +135,136 @@ func (c *couple) meet() error {
 	return c.settle()
 }
 
-// send sends a text of so many bytes that was due at a time.
-func (c *couple) send(size int, due time.Time) error {
-	text := fmt.Sprintf("%016x", due.Sub(clock).Nanoseconds())
-	_, err := c.from.Send(background, c.to.name, text+strings.Repeat(".", size-len(text)), peer.SendOptions{Way: c.way})
-	if err == nil {
-		c.sent.Add(1)
-	}
-	return err
-}
-
-// arrival is told each event of the recipient. An event comes out of the API after the message is on the disk.
-func (c *couple) arrival(e peer.Event) {
-	switch e.Type {
-	case peer.EventMessage:
-		if e.Way != c.want {
-			c.detours.Add(1)
-		}
-		if e.N != c.last+1 {
-			c.fault(e)
-		}
-		c.last = e.N
-		c.shown.Add(1)
-		if f := c.onShown.Load(); f != nil {
-			now := time.Since(clock)
-			var due time.Duration
-			_, _ = fmt.Sscanf(*e.Body, "%016x", &due)
-			(*f)(now - due)
-		}
-	case peer.EventGap, peer.EventError:
-		c.fault(e)
-	}
-}
-
-// receipt is told each event of the sender.
-func (c *couple) receipt(e peer.Event) {
-	switch {
-	case e.Type == peer.EventState && e.State == peer.StateDelivered:
-		c.delivered.Add(1)
-		select {
-		case c.room <- struct{}{}:
-		default: // it was sent by a load that is not crowded
-		}
-	case e.Type == peer.EventState && e.State == peer.StateFailed, e.Type == peer.EventError:
-		c.fault(e)
-	}
-}
-
-// fault counts an event that must not be, and keeps the first.
-func (c *couple) fault(e peer.Event) {
-	c.wrong.Add(1)
-	c.first.CompareAndSwap(nil, &e)
+func (c *couple) sends(do string, size int) order {
+	return order{Do: do, To: c.to.name, Way: c.way, Size: size}
 }
 
 // settle waits until everything sent has been shown and its receipt is back, as long as something moves.
 func (c *couple) settle() error {
 	moved, deadline := uint64(0), time.Now().Add(patience)
-	for ; ; <-time.After(time.Millisecond) {
-		sent, shown, delivered := c.sent.Load(), c.shown.Load(), c.delivered.Load()
-		if shown+delivered > moved {
-			moved, deadline = shown+delivered, time.Now().Add(patience)
+	for ; ; <-time.After(5 * time.Millisecond) {
+		from, errFrom := c.from.ask(order{Do: "count"})
+		to, errTo := c.to.ask(order{Do: "count"})
+		if err := errors.Join(errFrom, errTo); err != nil {
+			return err
 		}
-		if sent == shown && sent == delivered {
+		for _, a := range []answer{from, to} {
+			if a.Wrong > 0 {
+				return fmt.Errorf("%s to %s: %d events that must not be, the first %s", c.from.name, c.to.name, a.Wrong, a.First)
+			}
+		}
+		shown := to.shown()
+		if shown+from.Delivered > moved {
+			moved, deadline = shown+from.Delivered, time.Now().Add(patience)
+		}
+		if from.Sent == shown && from.Sent == from.Delivered {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s sent %d to %s: %d shown, %d receipts", c.from.name, sent, c.to.name, shown, delivered)
+			return fmt.Errorf("%s sent %d to %s: %d shown, %d receipts", c.from.name, from.Sent, c.to.name, shown, from.Delivered)
 		}
 	}
 }
 
-// settled ends a measurement: nothing is missing, doubled or out of order.
-func settled(tb testing.TB, all []*couple) {
-	tb.Helper()
-	var errs []error
-	for _, c := range all {
-		errs = append(errs, c.settle())
-		if n := c.wrong.Load(); n > 0 {
-			errs = append(errs, fmt.Errorf("%s to %s: %d events that must not be, the first %+v", c.from.name, c.to.name, n, *c.first.Load()))
-		}
+// shown counts messages over all ways.
+func (t tally) shown() (n uint64) {
+	for _, some := range t.Shown {
+		n += some
 	}
-	if err := errors.Join(errs...); err != nil {
+	return n
+}
+
+// together calls f for all couples at a time.
+func together(tb testing.TB, all []*couple, f func(i int, c *couple) error) {
+	tb.Helper()
+	if err := inParallel(len(all), len(all), func(i int) error { return f(i, all[i]) }); err != nil {
 		tb.Error(err)
 	}
 }
 
-// detours counts over all couples.
-func detours(all []*couple) (n uint64) {
+// detours counts messages that came by another way: on a machine without rest even a live one may go to the mailbox.
+func detours(tb testing.TB, all []*couple) (n uint64) {
+	tb.Helper()
 	for _, c := range all {
-		n += c.detours.Load()
+		a, err := c.to.ask(order{Do: "count"})
+		if err != nil {
+			tb.Error(err)
+		}
+		n += a.shown() - a.Shown[c.want]
 	}
 	return n
 }
 
 // delivered counts receipts over all couples.
-func delivered(all []*couple) func() uint64 {
+func delivered(tb testing.TB, all []*couple) func() uint64 {
 	return func() (n uint64) {
-		for _, c := range all {
-			n += c.delivered.Load()
+		counts := make([]uint64, len(all))
+		together(tb, all, func(i int, c *couple) error {
+			a, err := c.from.ask(order{Do: "count"})
+			counts[i] = a.Delivered
+			return err
+		})
+		for _, some := range counts {
+			n += some
 		}
 		return n
 	}
 }
 
-// busy returns a load that keeps up to inFlight messages of each couple under way.
-func busy(tb testing.TB, all []*couple, size int) loader {
+// peersBusy is the processor time that the peers have used.
+func peersBusy(tb testing.TB, all []*couple) (sum time.Duration) {
+	tb.Helper()
+	for _, c := range all {
+		sum += look(tb, c.from.pid()).cpu + look(tb, c.to.pid()).cpu
+	}
+	return sum
+}
+
+// busy returns a load that keeps so many messages of each couple under way. See play.
+func (s scale) busy(tb testing.TB, all []*couple, underWay, size int, to *latencies) loader {
+	return s.play(tb, all, to, func(_ int, c *couple) order {
+		o := c.sends("crowd", size)
+		o.InFlight = underWay
+		return o
+	})
+}
+
+// steady returns an open load of rate messages a second over all couples. See play.
+func (s scale) steady(tb testing.TB, all []*couple, rate float64, size int, to *latencies) loader {
+	interval := time.Duration(float64(len(all)) / rate * float64(time.Second))
 	return func(ctx context.Context) {
-		var senders sync.WaitGroup
-		for _, c := range all {
-			for range inFlight { // each waits in Send until its message is on the disk
-				senders.Go(func() {
-					for ctx.Err() == nil {
-						select {
-						case <-c.room:
-							if err := c.send(size, time.Now()); err != nil {
-								tb.Errorf("send: %v", err)
-								return
-							}
-						case <-ctx.Done():
-						}
-					}
-				})
-			}
-		}
-		senders.Wait()
+		begun := now() + s.warm/4 // by then all have their orders
+		s.play(tb, all, to, func(i int, c *couple) order {
+			o := c.sends("steady", size)
+			o.First, o.Interval = begun+interval*time.Duration(i)/time.Duration(len(all)), interval
+			return o
+		})(ctx)
+	}
+}
+
+// play returns a load in which the first of each couple sends as its order says and the second keeps the latency of each message, from when
+// it was due; those in the warm-up are left out. It ends when nothing is missing, doubled or out of order.
+func (s scale) play(tb testing.TB, all []*couple, to *latencies, sends func(i int, c *couple) order) loader {
+	return func(ctx context.Context) {
+		from := now() + s.warm
+		together(tb, all, func(_ int, c *couple) error {
+			_, err := c.to.ask(order{Do: "watch", From: from})
+			return err
+		})
+		together(tb, all, func(i int, c *couple) error {
+			_, err := c.from.ask(sends(i, c))
+			return err
+		})
+		<-ctx.Done()
+		together(tb, all, func(_ int, c *couple) error {
+			_, err := c.from.ask(order{Do: "rest"})
+			return err
+		})
+		together(tb, all, func(_ int, c *couple) error {
+			err := c.settle()
+			a, errRest := c.to.ask(order{Do: "rest"})
+			to.add(a.Latencies...)
+			return errors.Join(err, errRest)
+		})
 	}
 }

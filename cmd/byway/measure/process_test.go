@@ -106,10 +106,7 @@ func serve(tb testing.TB, devices, peers int) *rendezvousProcess {
 	if *profile == "" {
 		r.process = start(tb, nil, filepath.Join(binaries, "rendezvous"), args...)
 	} else {
-		to := fmt.Sprintf("%s%d.prof", *profile, profiles.Add(1))
-		if absolute, err := filepath.Abs(to); err == nil {
-			to = absolute
-		}
+		to := absolute(fmt.Sprintf("%s%d.prof", *profile, profiles.Add(1)))
 		r.process = start(tb, []string{roleVariable + "=rendezvous", "DATA=" + data, "READY=" + ready, "PROFILE=" + to}, os.Args[0])
 	}
 	var told struct {
@@ -133,6 +130,14 @@ func serve(tb testing.TB, devices, peers int) *rendezvousProcess {
 	}
 	r.address = address
 	return r
+}
+
+// absolute is where a file goes that was named by whoever runs the benchmark.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 // rendezvousMain is what `rendezvous serve` runs, with a profile of it.
