@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/byway-chat/byway/peer/journal"
 )
@@ -40,7 +41,7 @@ func (s *Store) tryCommit(ctx context.Context, b *Batch) error {
 	case errors.Is(err, journal.ErrFull):
 		return errNotNow
 	case err != nil:
-		return errors.Join(err, s.giveUpLocked())
+		return errors.Join(unknown(err), s.giveUpLocked())
 	}
 	s.seq++
 	if err := s.takeLocked(b); err != nil {
@@ -52,6 +53,12 @@ func (s *Store) tryCommit(ctx context.Context, b *Batch) error {
 		wake(s.crowded)
 	}
 	return nil
+}
+
+// unknown is the error of a write after which nobody knows whether the record is there. Though it be of a full disk, it does not say so: that would
+// mean that nothing was accepted.
+func unknown(err error) error {
+	return fmt.Errorf("whether it is on the disk is not known: %v", err) //nolint:errorlint // as said
 }
 
 // maxRecord is the longest buffer that is kept for the next record.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,16 @@ func everyOp(t testing.TB, s *Store) {
 		Blocked:  []Blocked{{Account: "bob", Device: bob2, Envelope: []byte("another"), Way: delivery.WayRelay}},
 		Released: []int64{1},
 	})
+}
+
+// TestUnknownIsNoRefusal: a write that may have reached the disk is not told as one that found no room there.
+func TestUnknownIsNoRefusal(t *testing.T) {
+	if err := classify("commit", unknown(syscall.ENOSPC)); errors.Is(err, ErrDiskFull) || errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, which says that nothing was accepted", err)
+	}
+	if err := classify("commit", syscall.ENOSPC); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("got %v, want a full disk", err)
+	}
 }
 
 // TestCrash switches the machine off when nothing has gone to the file yet, when some has, and when all has: what was committed is there each time.
