@@ -53,12 +53,13 @@ func (c *core) follow(now time.Time, effects *delivery.Effects, batch *history.B
 	}
 	if len(batch.Orders) > 0 {
 		c.tellAll(now, effects.Notices, batch.Orders)
+		runtime.Gosched() // the readers wait for this processor
 		c.dispatch(now, effects.Sends)
 		return
 	}
 	c.dispatch(now, effects.Sends)
 	if len(effects.Sends) > 0 {
-		runtime.Gosched() // the goroutine that writes them waits for this processor
+		runtime.Gosched() // the goroutine that writes them waits for it
 	}
 	c.tellAll(now, effects.Notices, nil)
 }
