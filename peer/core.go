@@ -79,7 +79,8 @@ type core struct {
 	lazy      time.Time // when the batch must be committed, though nothing waits for it; zero: there is none such
 	events    []Event   // made while the notices of a batch are told, and published together
 	retry     bool      // something could not leave: look again soon
-	broken    error     // the history does not take anything any more
+	broken    error     // the history has not loaded since a commit has failed
+	reloadAt  time.Time // when it is tried again
 }
 
 func newCore(p *Peer, store *history.Store) (*core, error) {

@@ -13,6 +13,9 @@ import (
 
 // settle carries out what the batch has led to: the disk first, then all else.
 func (c *core) settle(now time.Time) {
+	if c.broken != nil && !c.reload(now) {
+		return
+	}
 	if next := c.engine.NextTick(); !next.IsZero() && !now.Before(next) {
 		c.engine.Tick(now)
 	}
@@ -27,7 +30,7 @@ func (c *core) settle(now time.Time) {
 		batch, c.batch, c.lazy = c.batch, history.Batch{}, time.Time{}
 		if !batch.Empty() {
 			if err := c.store.Commit(context.Background(), &batch); err != nil { // a commit is never given up half way
-				c.restart(err)
+				c.restart(now, err)
 				return
 			}
 		}
@@ -93,9 +96,21 @@ func (c *core) acknowledge() {
 
 // restart begins again from the disk after a failed commit: memory is ahead of it, and nothing of what was to be acknowledged may
 // be. The connections are given up, so that whatever was not acknowledged comes again.
-func (c *core) restart(cause error) {
+func (c *core) restart(now time.Time, cause error) {
 	cause = storeError(cause)
 	c.log.Error("history does not commit", slog.Any("error", cause))
+	c.forget(cause)
+	c.hangUp()
+	c.dropLinks()
+	c.hub.publish(Event{Type: EventError, Code: string(CodeOf(cause)), Message: cause.Error(), Hint: hintOf(cause)})
+	if err := c.load(context.Background()); err != nil {
+		c.broken, c.reloadAt = storeError(err), now.Add(reloadEvery)
+		c.log.Error("history does not load", slog.Any("error", err))
+	}
+}
+
+// forget drops everything that the disk does not have.
+func (c *core) forget(cause error) {
 	for _, done := range c.after {
 		done <- cause
 	}
@@ -104,15 +119,36 @@ func (c *core) restart(cause error) {
 	c.moved = nil
 	clear(c.senders)
 	clear(c.submits)
+}
+
+// hangUp closes the connection to the rendezvous, which then brings again what was not acknowledged.
+func (c *core) hangUp() {
 	if c.conn != nil {
 		go func(conn *client.Conn) { _ = conn.Close() }(c.conn) // its end comes back as an event
 	}
+}
+
+// reloadEvery is how long the core waits between two attempts to read a history that does not read.
+const reloadEvery = time.Second
+
+// reload begins again where the history has not loaded after a failed commit. Until it does, the engine takes for done what the disk may not have: it
+// would call a message that comes again a duplicate, and acknowledge it. So whatever comes meanwhile is dropped, and nothing of it is acknowledged.
+func (c *core) reload(now time.Time) bool {
+	_ = c.engine.Take(now)
+	c.forget(c.broken)
+	if now.Before(c.reloadAt) {
+		return false
+	}
+	c.reloadAt = now.Add(reloadEvery)
 	c.dropLinks()
-	c.hub.publish(Event{Type: EventError, Code: string(CodeOf(cause)), Message: cause.Error(), Hint: hintOf(cause)})
 	if err := c.load(context.Background()); err != nil {
 		c.broken = storeError(err)
-		c.log.Error("history does not load", slog.Any("error", err))
+		return false
 	}
+	c.hangUp()
+	c.broken = nil
+	c.log.Info("history loads again")
+	return true
 }
 
 // load makes contacts and engine from the disk.

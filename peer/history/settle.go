@@ -140,10 +140,10 @@ func (s *Store) view(ctx context.Context, do func(q querier) error) error {
 	if err == nil {
 		return do(s.read)
 	}
-	if !errors.Is(sqlitefile.Classify("settle", err), sqlitefile.ErrDiskFull) {
+	if errors.Is(sqlitefile.Classify("settle", err), sqlitefile.ErrDamaged) {
 		return err
 	}
-	// A full disk can still be read: what has found no room in the file is put there for this one look.
+	// A disk that takes nothing can still be read: what has not got into the file is put there for this one look.
 	s.settling.Lock()
 	defer s.settling.Unlock()
 	tx, err := s.write.BeginTx(ctx, nil)
