@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // tools are the programs that the scenarios call. .ci/run installs each that a plain Debian has not; where one is missing, the tests fail.
@@ -83,7 +85,7 @@ func probeLink(testing.TB) error {
 	if err := run("ip", "netns", "del", space); err != nil {
 		return err
 	}
-	tun, err := openTUN("probe0")
+	tun, err := stage.OpenTUN("probe0")
 	if err != nil {
 		return err
 	}

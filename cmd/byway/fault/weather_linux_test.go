@@ -13,16 +13,16 @@ import (
 var hub = netip.MustParseAddr("10.78.0.1")
 
 // town gives the rendezvous and everybody a network namespace of their own, joined by a fabric. The address of the nth person ends in n+1.
-func town(t testing.TB) (*fabric, setting) {
+func town(t testing.TB) (*stage.Fabric, setting) {
 	t.Helper()
 	n := stage.NewNetwork(t)
-	f := newFabric(t)
+	f := stage.NewFabric(t)
 	spaces := map[string]string{}
 	for i, name := range append([]string{"rendezvous"}, names...) {
 		spaces[name] = n.Space(name)
-		f.plug(n, spaces[name], fmt.Sprintf("10.78.0.%d", i+1))
+		f.Plug(n, spaces[name], fmt.Sprintf("10.78.0.%d", i+1))
 	}
-	f.run()
+	f.Run()
 	return f, setting{
 		netns: func(name string) string { return spaces[name] }, address: hub.String(),
 		flags: []string{"--listen", "/ip4/0.0.0.0/tcp/0"},
@@ -30,11 +30,11 @@ func town(t testing.TB) (*fabric, setting) {
 }
 
 // storm is a bad link; where relayed, packets between people are lost and all must go by the rendezvous.
-func storm(relayed bool) func(from, to netip.Addr) weather {
-	bad := weather{delay: 2 * time.Millisecond, loss: 0.20, twice: 0.05, reorder: 0.25}
-	return func(from, to netip.Addr) weather {
+func storm(relayed bool) func(from, to netip.Addr) stage.Weather {
+	bad := stage.Weather{Delay: 2 * time.Millisecond, Loss: 0.20, Twice: 0.05, Reorder: 0.25}
+	return func(from, to netip.Addr) stage.Weather {
 		if relayed && from != hub && to != hub {
-			return weather{down: true}
+			return stage.Weather{Down: true}
 		}
 		return bad
 	}
@@ -49,7 +49,7 @@ func TestStorm(t *testing.T) {
 	f, s := town(t)
 	c := newCast(t, s)
 	c.everybody()
-	f.set(storm(false))
+	f.Set(storm(false))
 	resets, switches := 0, 0
 	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -60,11 +60,11 @@ func TestStorm(t *testing.T) {
 		for {
 			select {
 			case <-reset.C:
-				f.reset()
+				f.Reset()
 				resets++
 			case <-turn.C:
 				switches++
-				f.set(storm(switches%2 == 1))
+				f.Set(storm(switches%2 == 1))
 			case <-over:
 				return
 			}
@@ -78,11 +78,11 @@ func TestStorm(t *testing.T) {
 	c.ledger.settle(c.running(), 10*patience)
 	close(over)
 	<-ended
-	f.all(weather{})
+	f.All(stage.Weather{})
 	// The control: what did not happen to the packets was not survived either.
-	harm := f.harm()
+	harm := f.Harm()
 	t.Logf("%+v", harm)
-	if harm.lost == 0 || harm.twice == 0 || harm.overtook == 0 || harm.resets == 0 || switches == 0 {
+	if harm.Lost == 0 || harm.Twice == 0 || harm.Overtook == 0 || harm.Resets == 0 || switches == 0 {
 		t.Error("there was no storm")
 	}
 	sum := c.verdict("connection resets in a storm", resets)
@@ -100,17 +100,17 @@ func TestPartition(t *testing.T) {
 	c.chatter(2)()
 	c.ledger.settle(c.running(), patience)
 	for range rounds {
-		f.all(weather{down: true})
-		began, before := time.Now(), f.harm()
+		f.All(stage.Weather{Down: true})
+		began, before := time.Now(), f.Harm()
 		wait := c.chatter(5)
 		<-time.After(outage)
 		wait()
-		dials, harm := f.since(began), f.harm()
+		dials, harm := f.Since(began), f.Harm()
 		c.checkDials(dials, outage)
-		if harm.lost == before.lost || harm.passed > before.passed || len(dials) == 0 {
+		if harm.Lost == before.Lost || harm.Passed > before.Passed || len(dials) == 0 {
 			t.Errorf("there was no partition: before %+v, after it %+v, %d attempts to connect", before, harm, len(dials))
 		}
-		f.all(weather{})
+		f.All(stage.Weather{})
 		healed := time.Now()
 		if !c.ledger.await(patience, func() bool { return c.ledger.sum.shown >= c.ledger.sum.accepted && c.ledger.owedLocked() == 0 }) {
 			t.Fatal("nothing comes after the network is back")
@@ -121,12 +121,12 @@ func TestPartition(t *testing.T) {
 }
 
 // checkDials fails the test where somebody has dialled somebody more often than twice a second.
-func (c *cast) checkDials(dials []dial, outage time.Duration) {
+func (c *cast) checkDials(dials []stage.Dial, outage time.Duration) {
 	c.t.Helper()
 	type pair struct{ from, to netip.Addr }
 	count := map[pair]int{}
 	for _, d := range dials {
-		count[pair{d.from, d.to}]++
+		count[pair{d.From, d.To}]++
 	}
 	for p, n := range count {
 		c.t.Logf("%v dialled %v %d times in %v", p.from, p.to, n, outage)
