@@ -24,10 +24,11 @@ type Weather struct {
 }
 
 // Fabric is a switch in this process: it joins network namespaces by a TUN device in each, and does to each packet what the weather is. It runs
-// goroutines that end with the test. Only IPv4 passes.
+// goroutines that end with the test. Only what is for an address of a port passes, and resets are for IPv4 alone.
 type Fabric struct {
 	t     testing.TB
-	ports map[netip.Addr]*port // immutable after the last Plug
+	all   []*port              // immutable after the last Plug, as is the next
+	ports map[netip.Addr]*port // by each of their addresses
 
 	mu     sync.Mutex // guards the following
 	rules  func(from, to netip.Addr) Weather
@@ -35,6 +36,7 @@ type Fabric struct {
 	flows  map[flow]bool // connections seen
 	dials  []Dial
 	done   Harm
+	passed map[[2]netip.Addr]int // packets, by the addresses in them
 }
 
 // Harm counts what a fabric has done to packets.
@@ -47,25 +49,40 @@ func (f *Fabric) Harm() Harm {
 	return f.done
 }
 
+// Passed returns how many packets have gone from one address to another.
+func (f *Fabric) Passed(from, to netip.Addr) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.passed[[2]netip.Addr{from, to}]
+}
+
 // NewFabric has no port and fair weather.
 func NewFabric(t testing.TB) *Fabric {
 	return &Fabric{
 		t: t, ports: map[netip.Addr]*port{}, rules: func(_, _ netip.Addr) Weather { return Weather{} },
-		doomed: map[flow]bool{}, flows: map[flow]bool{},
+		doomed: map[flow]bool{}, flows: map[flow]bool{}, passed: map[[2]netip.Addr]int{},
 	}
 }
 
-// Plug gives a namespace a device tun0 with this address in a network of 256.
-func (f *Fabric) Plug(n *Network, netns, address string) {
+// Plug gives a namespace a device tun0 with these addresses, of IPv4 in a network of 256 and of IPv6 in a /64.
+func (f *Fabric) Plug(n *Network, netns string, addresses ...string) {
 	f.t.Helper()
-	p := &port{address: netip.MustParseAddr(address), wake: make(chan struct{}, 1)}
+	p := &port{wake: make(chan struct{}, 1)}
 	Inside(f.t, netns, func() (err error) {
 		p.tun, err = OpenTUN("tun0")
 		return err
 	})
-	n.IP("-n", netns, "addr", "add", address+"/24", "dev", "tun0")
+	for _, a := range addresses {
+		address := netip.MustParseAddr(a)
+		bits := "/24"
+		if address.Is6() {
+			bits = "/64"
+		}
+		n.IP("-n", netns, "addr", "add", a+bits, "dev", "tun0")
+		f.ports[address] = p
+	}
 	n.IP("-n", netns, "link", "set", "tun0", "mtu", "1400", "txqueuelen", "10000", "up")
-	f.ports[p.address] = p
+	f.all = append(f.all, p)
 }
 
 // OpenTUN makes a device in the namespace of this thread, which lasts until it is closed.
@@ -89,13 +106,13 @@ func OpenTUN(name string) (*os.File, error) {
 func (f *Fabric) Run() {
 	var all sync.WaitGroup
 	over := make(chan struct{})
-	for _, p := range f.ports {
+	for _, p := range f.all {
 		all.Go(func() { f.read(p) })
 		all.Go(func() { p.deliver(over) })
 	}
 	f.t.Cleanup(func() {
 		close(over)
-		for _, p := range f.ports {
+		for _, p := range f.all {
 			_ = p.tun.Close()
 		}
 		all.Wait()
@@ -147,31 +164,41 @@ func (f *Fabric) read(from *port) {
 	}
 }
 
-// pass does to a packet what the weather is.
-func (f *Fabric) pass(from *port, packet []byte) {
-	if len(packet) < 20 || packet[0]>>4 != 4 {
-		return
+// endsOf returns where a packet comes from and where it goes, and whether it is one of IPv4 or IPv6 at all.
+func endsOf(packet []byte) (from, to netip.Addr, ok bool) {
+	switch {
+	case len(packet) >= 20 && packet[0]>>4 == 4:
+		return netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20])), true
+	case len(packet) >= 40 && packet[0]>>4 == 6:
+		return netip.AddrFrom16([16]byte(packet[8:24])), netip.AddrFrom16([16]byte(packet[24:40])), true
 	}
-	to := f.ports[netip.AddrFrom4([4]byte(packet[16:20]))]
-	if to == nil {
+	return from, to, false
+}
+
+// pass does to a packet what the weather is.
+func (f *Fabric) pass(port *port, packet []byte) {
+	from, to, ok := endsOf(packet)
+	target := f.ports[to]
+	if !ok || target == nil || f.ports[from] != port {
 		return
 	}
 	now := time.Now()
 	f.mu.Lock()
-	answer := f.watch(now, from.address, to.address, packet)
-	w := f.rules(from.address, to.address)
+	answer := f.watch(now, from, to, packet)
+	w := f.rules(from, to)
 	var times []time.Time
 	if answer == nil {
 		times = f.fate(now, w)
+		f.passed[[2]netip.Addr{from, to}] += len(times)
 	} else {
 		f.done.Resets++
 	}
 	f.mu.Unlock()
 	if answer != nil {
-		from.put(now, answer)
+		port.put(now, answer)
 	}
 	for _, at := range times {
-		to.put(at, append([]byte(nil), packet...))
+		target.put(at, append([]byte(nil), packet...))
 	}
 }
 

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"container/heap"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -10,8 +9,7 @@ import (
 
 // port is one namespace's end.
 type port struct {
-	address netip.Addr
-	tun     *os.File
+	tun *os.File
 
 	mu    sync.Mutex // guards the following
 	queue schedule

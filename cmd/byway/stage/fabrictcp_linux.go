@@ -22,7 +22,7 @@ type Dial struct {
 // watch takes note of TCP and returns the reset that answers a packet of a doomed connection.
 func (f *Fabric) watch(now time.Time, from, to netip.Addr, packet []byte) (reset []byte) {
 	head := int(packet[0]&0xf) * 4
-	if packet[9] != unix.IPPROTO_TCP || len(packet) < head+20 || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
+	if !from.Is4() || packet[9] != unix.IPPROTO_TCP || len(packet) < head+20 || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
 		return nil
 	}
 	tcp := packet[head:]

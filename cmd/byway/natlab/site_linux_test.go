@@ -1,0 +1,194 @@
+package natlab
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
+)
+
+// Addresses of the internet.
+const (
+	rendezvous4 = "45.0.0.10"
+	rendezvous6 = "2a45::10"
+	halfTrip    = 10 * time.Millisecond // between any two places of the internet
+)
+
+// internet is what the rendezvous and all routers are plugged into. Its networks end with the test.
+type internet struct {
+	t      testing.TB
+	net    *stage.Network
+	fabric *stage.Fabric
+	places int // used so far, for addresses
+}
+
+func newInternet(t testing.TB) *internet {
+	n := stage.NewNetwork(t)
+	return &internet{t: t, net: n, fabric: stage.NewFabric(t)}
+}
+
+// run carries packets from now on. Nothing may be plugged in afterwards.
+func (w *internet) run() {
+	w.fabric.All(stage.Weather{Delay: halfTrip})
+	w.fabric.Run()
+}
+
+// host is a machine with public addresses.
+func (w *internet) host(name string, addresses ...string) string {
+	w.t.Helper()
+	space := w.net.Space(name)
+	w.fabric.Plug(w.net, space, addresses...)
+	return space
+}
+
+// public is a machine with a public address of its own that anybody may dial.
+func (w *internet) public(name string) string { return w.host(name, w.address()) }
+
+// address is a public address that nobody has yet.
+func (w *internet) address() string {
+	w.places++
+	return fmt.Sprintf("45.0.0.%d", 100+w.places)
+}
+
+// firewalled is a machine with a public address whose firewall lets in only what answers.
+func (w *internet) firewalled(name string) string {
+	w.t.Helper()
+	space := w.public(name)
+	w.rules(space, `
+		table inet firewall {
+			chain input {
+				type filter hook input priority filter; policy drop;
+				iifname "lo" accept
+				ct state established,related accept
+			}
+		}`)
+	return space
+}
+
+// router says how a router treats what passes.
+type router struct {
+	symmetric bool // another port for each destination, else the same one for all
+	noUDP     bool // drops UDP
+	network   string
+}
+
+// The routers that people sit behind. Each of the two sides has its own private network, where not said otherwise.
+var (
+	cone        = router{}
+	symmetric   = router{symmetric: true}
+	coneWithout = router{noUDP: true}
+)
+
+// site is a private network behind a router.
+type site struct {
+	w      *internet
+	router string // namespace
+	prefix string // three octets
+	hosts  int
+}
+
+// behind makes a site. What comes from outside and answers nothing is dropped, as home routers do: an answer to it would take the place that a punch
+// needs in the router's table.
+func (w *internet) behind(name string, r router) *site {
+	w.t.Helper()
+	s := &site{w: w, router: w.host("nat"+name, w.address()), prefix: r.network}
+	if s.prefix == "" {
+		s.prefix = fmt.Sprintf("10.%d.0", w.places)
+	}
+	w.net.IP("-n", s.router, "link", "add", "br0", "type", "bridge")
+	w.net.IP("-n", s.router, "addr", "add", s.prefix+".1/24", "dev", "br0")
+	w.net.IP("-n", s.router, "link", "set", "br0", "up")
+	masquerade, udp := "masquerade", ""
+	if r.symmetric {
+		masquerade = "masquerade fully-random"
+	}
+	if r.noUDP {
+		udp = "meta l4proto udp drop"
+	}
+	w.rules(s.router, fmt.Sprintf(`
+		table inet router {
+			chain translate {
+				type nat hook postrouting priority srcnat;
+				oifname "tun0" %s
+			}
+			chain pass {
+				type filter hook forward priority filter; policy drop;
+				%s
+				iifname "br0" accept
+				ct state established,related accept
+			}
+			chain input {
+				type filter hook input priority filter;
+				iifname "tun0" drop
+			}
+		}`, masquerade, udp))
+	w.sysctl(s.router, "net.ipv4.ip_forward=1")
+	return s
+}
+
+// host is a machine of the site.
+func (s *site) host(name string) string {
+	s.w.t.Helper()
+	space := s.w.net.Space(name)
+	s.hosts++
+	s.w.net.Join(s.router, space, name, fmt.Sprintf("%s.%d/24", s.prefix, 1+s.hosts))
+	s.w.net.IP("-n", space, "route", "add", "default", "via", s.prefix+".1")
+	return space
+}
+
+// rules loads a table of nftables.
+func (w *internet) rules(space, table string) {
+	w.t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", space, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(table)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Skipf("skipped: the kernel has no such rules: %v\n%s", err, out)
+	}
+}
+
+func (w *internet) sysctl(space, setting string) {
+	w.t.Helper()
+	if out, err := exec.Command("ip", "netns", "exec", space, "sysctl", "-qw", setting).CombinedOutput(); err != nil {
+		w.t.Fatalf("sysctl %s: %v\n%s", setting, err, out)
+	}
+}
+
+// lan is one private network without a way out, as a bridge.
+type lan struct {
+	w      *internet
+	bridge string
+	hosts  int
+}
+
+func (w *internet) lan() *lan { return &lan{w: w, bridge: w.net.Bridge()} }
+
+// host is a machine on the LAN.
+func (l *lan) host(name string) string {
+	l.w.t.Helper()
+	space := l.w.net.Space(name)
+	l.hosts++
+	l.w.net.Join(l.bridge, space, name, fmt.Sprintf("192.168.77.%d/24", l.hosts))
+	return space
+}
+
+// isolate keeps a machine from all others that are isolated too, as an access point does with its clients.
+func (l *lan) isolate(name string) {
+	l.w.t.Helper()
+	l.w.net.IP("-n", l.bridge, "link", "set", name, "type", "bridge_slave", "isolated", "on")
+}
+
+// deafen drops multicast that a machine sends.
+func (w *internet) deafen(space string) {
+	w.t.Helper()
+	w.rules(space, `
+		table inet multicast {
+			chain output {
+				type filter hook output priority filter;
+				ip daddr 224.0.0.0/4 drop
+				ip6 daddr ff00::/8 udp dport 5353 drop
+			}
+		}`)
+}

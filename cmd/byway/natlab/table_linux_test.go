@@ -1,0 +1,71 @@
+package natlab
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// results collects what all pairs have found.
+var results table
+
+// table is what is printed at the end.
+type table struct {
+	mu   sync.Mutex // guards the following
+	rows []row
+}
+
+// row is one pair of networks.
+type row struct {
+	order          int
+	networks       string
+	want, found    string        // ways
+	because, given string        // why no better way: the true reason, and the one that was given
+	took           time.Duration // from the first message until the way was in use; 0: it never was
+}
+
+// right reports whether everything is as it must be.
+func (r row) right() bool { return r.found == r.want && r.given == r.because }
+
+// add takes a row, unless the machine has not allowed its networks.
+func (t *table) add(r row, skipped bool) {
+	if skipped {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows = append(t.rows, r)
+}
+
+// print writes the table in the order of the pairs.
+func (t *table) print(out io.Writer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rows) == 0 {
+		return
+	}
+	slices.SortFunc(t.rows, func(a, b row) int { return cmp.Compare(a.order, b.order) })
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "networks\texpected\tfound\treason\ttime\t")
+	wrong := 0
+	for _, r := range t.rows {
+		took, verdict := "-", ""
+		if r.took > 0 {
+			took = r.took.Round(time.Millisecond).String()
+		}
+		if !r.right() {
+			wrong++
+			verdict = "NOT AS EXPECTED"
+			if r.given != r.because {
+				verdict += ": the reason is " + cmp.Or(r.because, "none")
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.networks, r.want, cmp.Or(r.found, "none"), cmp.Or(r.given, "-"), took, verdict)
+	}
+	_ = w.Flush() // to standard output
+	fmt.Fprintf(out, "%d of %d pairs are as expected\n", len(t.rows)-wrong, len(t.rows))
+}
