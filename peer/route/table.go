@@ -1,0 +1,146 @@
+package route
+
+import (
+	"time"
+
+	"github.com/byway-chat/byway/peer/delivery"
+)
+
+// Times between tries.
+const (
+	dialPause    = 2 * time.Second  // after the first failure, doubled each time
+	maxDialPause = 25 * time.Second // a direct way that is there again is found within 30 s
+	// alonePause takes the place of both while messages wait and nothing else can carry them.
+	alonePause = time.Second
+	// A punch costs both sides and the rendezvous more than a dial.
+	punchPause    = 4 * time.Second
+	maxPunchPause = 10 * time.Minute
+	// lostPause is the time after which a punched way that was lost is punched again, where that has not failed.
+	lostPause = time.Second
+)
+
+// Surroundings is what holds for all contacts.
+type Surroundings struct {
+	Here       Network // Policy in it counts for nothing: each Table has its own
+	Rendezvous bool    // connected
+	Hidden     bool    // this device tells nobody its address and dials nobody
+}
+
+// attempt is what is known of trying a way.
+type attempt struct {
+	running  bool
+	failures int       // in a row
+	ended    time.Time // of the latest that has failed; zero: none has
+}
+
+func (a *attempt) begin()             { a.running = true }
+func (a *attempt) fail(now time.Time) { a.running, a.ended = false, now; a.failures++ }
+func (a *attempt) reset()             { a.failures, a.ended = 0, time.Time{} }
+func (a *attempt) tried() bool        { return a.failures > 0 }
+
+// again is when the next may begin: immediately where none has failed.
+func (a *attempt) again(first, most time.Duration) time.Time {
+	if a.failures == 0 {
+		return a.ended
+	}
+	return a.ended.Add(min(first<<min(a.failures-1, 12), most))
+}
+
+// Table is what is known of the ways to one device. It is not for several goroutines. The zero value knows nothing.
+type Table struct {
+	Addresses Addresses // of the device
+	There     Network   // what the device has said
+	Policy    Policy    // ours
+	Online    bool      // at the rendezvous
+	Urgent    bool      // messages wait, and no other way is open
+
+	dial  attempt
+	punch attempt
+	open  Open
+	lost  delivery.Way // the way that was open last, until another is
+}
+
+// Open is the direct way that is open. The zero value is none.
+type Open struct {
+	Way  delivery.Way
+	Addr string
+}
+
+// Dialling says that the addresses are being dialled.
+func (t *Table) Dialling() { t.dial.begin() }
+
+// DialFailed says that none has answered.
+func (t *Table) DialFailed(now time.Time) { t.dial.fail(now) }
+
+// Punching says that a punch has begun.
+func (t *Table) Punching() { t.punch.begin() }
+
+// PunchFailed says that it has not brought the two together.
+func (t *Table) PunchFailed(now time.Time) { t.punch.fail(now) }
+
+// Opened says that the device answers directly.
+func (t *Table) Opened(o Open) {
+	t.open, t.lost, t.Urgent = o, "", false
+	t.dial, t.punch = attempt{}, attempt{}
+}
+
+// Closed says that the way that was open is not any more.
+func (t *Table) Closed(now time.Time) {
+	t.lost, t.open = t.open.Way, Open{}
+	t.punch.ended = now.Add(lostPause)
+}
+
+// Renewed says that the device has come back or has other addresses: what has failed may work now.
+func (t *Table) Renewed() {
+	t.dial.reset()
+	t.punch.reset()
+}
+
+// Direct returns the direct way that is open.
+func (t *Table) Direct() (Open, bool) { return t.open, t.open.Way != "" }
+
+// Use returns the way that a message takes now, or none.
+func (t *Table) Use(s *Surroundings) delivery.Way {
+	for _, w := range ways {
+		if t.stands(s, w) == "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// MayDial reports whether the addresses are to be dialled now, were somebody to want that.
+func (t *Table) MayDial(now time.Time, s *Surroundings) bool {
+	if t.open.Way != "" || t.dial.running || t.Addresses.none() || s.Hidden {
+		return false
+	}
+	if forbids(t.Policy, t.There.Policy, delivery.WayLAN) != "" {
+		return false
+	}
+	if t.Urgent && !s.Rendezvous && t.dial.tried() {
+		return !now.Before(t.dial.ended.Add(alonePause))
+	}
+	return !now.Before(t.dial.again(dialPause, maxDialPause))
+}
+
+// MayPunch reports whether a punch is to be tried now, were somebody to want that. Where a punch cannot come to anything it is tried seldom all the
+// same: what is known of the networks may be wrong.
+func (t *Table) MayPunch(now time.Time, s *Surroundings) bool {
+	switch {
+	case t.open.Way != "" || t.punch.running || s.Hidden || !s.Rendezvous || !t.Online:
+		return false
+	case forbids(t.Policy, t.There.Policy, delivery.WayPunched) != "" || apart(s.Here, t.There):
+		return false
+	}
+	first := punchPause
+	if unpunched(s.Here, t.There) != PunchFailed && t.punch.tried() {
+		first = maxPunchPause
+	}
+	return !now.Before(t.punch.again(first, maxPunchPause))
+}
+
+// Trying reports whether a dial or a punch is under way.
+func (t *Table) Trying() bool { return t.dial.running || t.punch.running }
+
+// Explored reports whether a direct way is open, or known not to be there for now.
+func (t *Table) Explored() bool { return t.open.Way != "" || t.dial.tried() || t.lost != "" }
