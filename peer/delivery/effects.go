@@ -206,6 +206,13 @@ type NoticePong struct {
 	Way    Way // by which the answer came
 }
 
+// NoticePunch tells of a step of a punch that has come live.
+type NoticePunch struct {
+	From   Account
+	Device Device
+	Punch  *Punch
+}
+
 // NoticeReset tells that a device cannot open a session of ours: forget it and begin a new one. The engine sends again by itself.
 type NoticeReset struct {
 	Device  Device
@@ -226,6 +233,7 @@ func (NoticeRead) notice()     {}
 func (NoticeMessage) notice()  {}
 func (NoticeGap) notice()      {}
 func (NoticePong) notice()     {}
+func (NoticePunch) notice()    {}
 func (NoticeReset) notice()    {}
 func (NoticeStale) notice()    {}
 func (NoticeWanted) notice()   {}

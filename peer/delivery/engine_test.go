@@ -353,6 +353,23 @@ func TestSeen(t *testing.T) {
 	equal(t, "read notices", pick[NoticeRead](e.Take(t0).Notices), []NoticeRead{{To: "bob", Upto: 1}})
 }
 
+func TestPunch(t *testing.T) {
+	e := New("alice", Snapshot{}, Limits{})
+	p := &Punch{Step: PunchOffer, Token: [8]byte{7}}
+	if e.Punch("bob", bob1, p) {
+		t.Error("an offer left without the relay")
+	}
+	e.RelayUp(t0)
+	if !e.Punch("bob", bob1, p) {
+		t.Error("an offer did not leave")
+	}
+	e.Arrived(t0, "bob", bob1, WayMailbox, &Payload{Kind: KindPunch, Punch: p})
+	e.Arrived(t0, "bob", bob1, WayRelay, &Payload{Kind: KindPunch, Punch: p})
+	out := e.Take(t0)
+	equal(t, "sends", out.Sends, []Send{{To: "bob", Device: bob1, Via: WayRelay, LiveOnly: true, Payload: Payload{Kind: KindPunch, Punch: p}}})
+	equal(t, "notices", out.Notices, []Notice{NoticePunch{From: "bob", Device: bob1, Punch: p}})
+}
+
 func TestPing(t *testing.T) {
 	e := New("alice", Snapshot{}, Limits{})
 	token := [8]byte{7}

@@ -25,6 +25,10 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 		e.reply(r, w, Payload{Kind: KindPong, Pong: &Pong{Token: p.Ping.Token, Way: w}})
 	case KindPong:
 		e.notice(NoticePong{From: from, Device: d, Token: p.Pong.Token, Way: w})
+	case KindPunch:
+		if w == WayRelay {
+			e.notice(NoticePunch{From: from, Device: d, Punch: p.Punch})
+		}
 	case KindBundle: // the owner hands its parts over one by one
 	}
 }

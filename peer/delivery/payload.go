@@ -21,6 +21,7 @@ const (
 	KindLow   Kind = 7 // what will not come any more
 	// KindBundle is several payloads in one envelope: what waits for one device by one way when the next envelope is sealed.
 	KindBundle Kind = 8
+	KindPunch  Kind = 9 // a step towards dialling each other at the same moment
 )
 
 // Bounds of a payload's parts.
@@ -31,6 +32,9 @@ const (
 	MaxBundle   = 64       // payloads in a bundle
 	MaxPayload  = 60 << 10 // bytes of a bundle that a sender fills up; a single text may be longer
 	maxName     = 128      // bytes of an account name: 32 characters of at most 4 bytes
+	maxNetwork  = 64       // bytes of findings
+	MaxAddrs    = 8        // addresses in a punch
+	maxAddr     = 64       // bytes of one
 	// maxTime is the end of the year 9999 in Unix milliseconds: what comes after has no form in JSON.
 	maxTime = 253_402_300_799_999
 )
@@ -50,6 +54,7 @@ var ErrPayload = errors.New("payload is malformed")
 //	Ping   token(8)        Pong   token(8) way(1)
 //	Low    low:u base(8) start:u
 //	Bundle count:u {payload:lp}
+//	Punch  step(1) token(8) trip:u network:lp count:u {address:lp}
 type Payload struct {
 	Kind  Kind
 	Text  *Text
@@ -59,6 +64,7 @@ type Payload struct {
 	Ping  *Ping
 	Pong  *Pong
 	Low   *Low
+	Punch *Punch
 	// Bundle is at most MaxBundle payloads, none of them a bundle.
 	Bundle []*Payload
 }
@@ -147,6 +153,8 @@ func (p *Payload) Append(b []byte) []byte {
 	case KindLow:
 		b = append(binary.AppendUvarint(b, p.Low.Low), p.Low.Base[:]...)
 		return binary.AppendUvarint(b, p.Low.Start)
+	case KindPunch:
+		return p.Punch.append(b)
 	case KindBundle:
 		b = binary.AppendUvarint(b, uint64(len(p.Bundle)))
 		for _, part := range p.Bundle {
@@ -165,6 +173,9 @@ func (p *Payload) Size() int {
 	}
 	if p.Ack != nil {
 		return 40 + 20*len(p.Ack.Ranges) + 40*len(p.Ack.Receipts)
+	}
+	if p.Punch != nil {
+		return 40 + maxNetwork + MaxAddrs*(4+maxAddr)
 	}
 	return 40
 }
@@ -218,6 +229,8 @@ func ParsePayload(b []byte) (*Payload, error) {
 		p.Ping = &Ping{Token: [8]byte(r.take(8))}
 	case KindPong:
 		p.Pong = &Pong{Token: [8]byte(r.take(8)), Way: wayOf(r.byte())}
+	case KindPunch:
+		p.Punch = r.punch()
 	case KindBundle:
 		p.Bundle = r.bundle()
 	case KindLow:
@@ -236,6 +249,10 @@ func appendTime(b []byte, t time.Time) []byte {
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
+
+func appendBytes(b, field []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(field))), field...)
 }
 
 // reader takes fields off b. After the first short or oversized field it is bad and returns zeros.
@@ -285,13 +302,18 @@ func (r *reader) time() time.Time {
 	return time.UnixMilli(int64(ms)).UTC()
 }
 
-func (r *reader) string(limit uint32) string {
+// bytes takes a field with its length before it, and returns a part of b.
+func (r *reader) bytes(limit uint32) []byte {
 	n := binary.BigEndian.Uint32(r.take(4))
 	if r.bad || n > limit || int(n) > len(r.b) {
 		r.bad = true
-		return ""
+		return nil
 	}
-	s := string(r.take(int(n)))
+	return r.take(int(n))
+}
+
+func (r *reader) string(limit uint32) string {
+	s := string(r.bytes(limit))
 	if !utf8.ValidString(s) {
 		r.bad = true
 	}

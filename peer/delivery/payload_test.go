@@ -38,6 +38,9 @@ var golden = []struct {
 		{Kind: KindRead, Read: &Read{Upto: 128}}, {Kind: KindAck, Ack: &Ack{Next: 1}},
 	}}, "08" + "02" + "00000003" + "038001" + "0000000c" + "0201" + "0000000000000000" + "0000"},
 	{"bundle of nothing", Payload{Kind: KindBundle}, "08" + "00"},
+	{"punch", Payload{Kind: KindPunch, Punch: &Punch{
+		Step: PunchOffer, Token: [8]byte{1, 7: 8}, Trip: 200, Network: []byte{1, 2, 3}, Addrs: [][]byte{{4, 5}, {6}},
+	}}, "09" + "01" + "0100000000000008" + "c801" + "00000003" + "010203" + "02" + "00000002" + "0405" + "00000001" + "06"},
 }
 
 func TestPayloadGolden(t *testing.T) {
@@ -106,6 +109,9 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{"range of 2^20 and one", ack(Ack{Ranges: []Range{{1, 1<<20 + 1}}})},
 		{"range from 2^62", ack(Ack{Ranges: []Range{{1 << 62, 1}}})},
 		{"low 0", low(0, 0)},
+		{"punch with 9 addresses", (&Payload{Kind: KindPunch, Punch: &Punch{Addrs: make([][]byte, MaxAddrs+1)}}).Append(nil)},
+		{"punch with a long address", (&Payload{Kind: KindPunch, Punch: &Punch{Addrs: [][]byte{make([]byte, maxAddr+1)}}}).Append(nil)},
+		{"punch with long findings", (&Payload{Kind: KindPunch, Punch: &Punch{Network: make([]byte, maxNetwork+1)}}).Append(nil)},
 		{"low before start", low(1, 2)},
 		{"low over the ceiling", low(1<<62, 1)},
 		{"bundle in a bundle", []byte{8, 1, 0, 0, 0, 2, 8, 0}},
