@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/framing"
@@ -54,6 +55,8 @@ type Options struct {
 
 // Conn is one control stream to a rendezvous. All methods may be called from any goroutine.
 type Conn struct {
+	host    host.Host           // immutable, as is the next
+	others  []ma.Multiaddr      // addresses of the rendezvous
 	stream  network.Stream      // immutable; read by the reader, written through writer
 	reader  *framing.Reader     // owned by the reader goroutine after Dial
 	batch   batch               // owned by the reader goroutine

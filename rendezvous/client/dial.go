@@ -44,6 +44,8 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 		return nil, fmt.Errorf("open a control stream: %w", classify(err))
 	}
 	c := &Conn{
+		host:    o.Host,
+		others:  o.Rendezvous.Addrs,
 		stream:  stream,
 		reader:  framing.NewReader(stream),
 		writer:  framing.NewWriter(stream, maxQueuedFrames, maxQueuedBytes),

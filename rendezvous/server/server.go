@@ -185,11 +185,13 @@ func (s *Server) Run(ctx context.Context) error {
 	watch := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { s.expectSignIn(c) }}
 	s.host.Network().Notify(watch)
 	s.host.SetStreamHandler(rendezvous.ProtocolID, func(stream network.Stream) { s.handle(serving, stream) })
+	s.host.SetStreamHandler(rendezvous.ObservedProtocolID, s.observed)
 	err := s.becomeReady()
 	if err == nil {
 		<-ctx.Done()
 	}
 	s.log.Info("stopping")
+	s.host.RemoveStreamHandler(rendezvous.ObservedProtocolID)
 	s.host.RemoveStreamHandler(rendezvous.ProtocolID)
 	s.drain(serving)
 	stop()
