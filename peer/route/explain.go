@@ -145,3 +145,18 @@ func (t *Table) whyNotPunched(s *Surroundings) Reason {
 	}
 	return NotTriedYet
 }
+
+// Why returns the reason that tells most about why no direct way is open, or none where one is.
+func (t *Table) Why(s *Surroundings) Reason {
+	if t.open.Way != "" {
+		return ""
+	}
+	w := delivery.WayPunched
+	switch {
+	case t.Addresses.Common:
+		w = delivery.WayLAN
+	case len(t.Addresses.Public) > 0 && !t.punch.tried():
+		w = delivery.WayDirect
+	}
+	return t.stands(s, w)
+}

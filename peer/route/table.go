@@ -17,6 +17,9 @@ const (
 	maxPunchPause = 10 * time.Minute
 	// lostPause is the time after which a punched way that was lost is punched again, where that has not failed.
 	lostPause = time.Second
+	// A dial that may succeed has a start before a punch, and more of one where it is the other side that must dial us.
+	dialStart    = 300 * time.Millisecond
+	exposedStart = 1500 * time.Millisecond
 )
 
 // Surroundings is what holds for all contacts.
@@ -24,6 +27,7 @@ type Surroundings struct {
 	Here       Network // Policy in it counts for nothing: each Table has its own
 	Rendezvous bool    // connected
 	Hidden     bool    // this device tells nobody its address and dials nobody
+	Exposed    bool    // this device has a public address of its own
 }
 
 // attempt is what is known of trying a way.
@@ -56,6 +60,7 @@ type Table struct {
 
 	dial  attempt
 	punch attempt
+	first time.Time // when a way was first wanted, since there was one or something else changed
 	open  Open
 	lost  delivery.Way // the way that was open last, until another is
 }
@@ -64,6 +69,24 @@ type Table struct {
 type Open struct {
 	Way  delivery.Way
 	Addr string
+}
+
+// Want says that a better way is wanted. A dial is to be made first.
+func (t *Table) Want(now time.Time) {
+	if t.first.IsZero() {
+		t.first = now
+	}
+}
+
+// Start returns when a punch may be tried at the earliest, where a dial may make it needless.
+func (t *Table) Start(s *Surroundings) time.Time {
+	switch {
+	case s.Exposed:
+		return t.first.Add(exposedStart)
+	case t.Addresses.Common || len(t.Addresses.Public) > 0:
+		return t.first.Add(dialStart)
+	}
+	return t.first
 }
 
 // Dialling says that the addresses are being dialled.
@@ -80,20 +103,21 @@ func (t *Table) PunchFailed(now time.Time) { t.punch.fail(now) }
 
 // Opened says that the device answers directly.
 func (t *Table) Opened(o Open) {
-	t.open, t.lost, t.Urgent = o, "", false
+	t.open, t.lost, t.Urgent, t.first = o, "", false, time.Time{}
 	t.dial, t.punch = attempt{}, attempt{}
 }
 
 // Closed says that the way that was open is not any more.
 func (t *Table) Closed(now time.Time) {
-	t.lost, t.open = t.open.Way, Open{}
-	t.punch.ended = now.Add(lostPause)
+	t.lost, t.open, t.first = t.open.Way, Open{}, time.Time{}
+	t.dial, t.punch = attempt{}, attempt{ended: now.Add(lostPause)}
 }
 
 // Renewed says that the device has come back or has other addresses: what has failed may work now.
 func (t *Table) Renewed() {
 	t.dial.reset()
 	t.punch.reset()
+	t.first = time.Time{}
 }
 
 // Direct returns the direct way that is open.
@@ -126,10 +150,7 @@ func (t *Table) MayDial(now time.Time, s *Surroundings) bool {
 // MayPunch reports whether a punch is to be tried now, were somebody to want that. Where a punch cannot come to anything it is tried seldom all the
 // same: what is known of the networks may be wrong.
 func (t *Table) MayPunch(now time.Time, s *Surroundings) bool {
-	switch {
-	case t.open.Way != "" || t.punch.running || s.Hidden || !s.Rendezvous || !t.Online:
-		return false
-	case forbids(t.Policy, t.There.Policy, delivery.WayPunched) != "" || apart(s.Here, t.There):
+	if !t.punchable(s) || t.punch.running || now.Before(t.Start(s)) {
 		return false
 	}
 	first := punchPause
@@ -139,8 +160,28 @@ func (t *Table) MayPunch(now time.Time, s *Surroundings) bool {
 	return !now.Before(t.punch.again(first, maxPunchPause))
 }
 
-// Trying reports whether a dial or a punch is under way.
-func (t *Table) Trying() bool { return t.dial.running || t.punch.running }
+// punchable reports whether a punch is possible, needed and allowed.
+func (t *Table) punchable(s *Surroundings) bool {
+	return t.open.Way == "" && !s.Hidden && s.Rendezvous && t.Online && !apart(s.Here, t.There) &&
+		forbids(t.Policy, t.There.Policy, delivery.WayPunched) == ""
+}
+
+// MayMeet reports whether a punch that the device offers may be answered.
+func (t *Table) MayMeet(s *Surroundings) bool {
+	return !s.Hidden && s.Rendezvous && forbids(t.Policy, t.There.Policy, delivery.WayPunched) == ""
+}
+
+// Known reports whether there is an address to dial.
+func (t *Table) Known() bool { return !t.Addresses.none() }
+
+// DialFailing reports whether the latest dial has failed.
+func (t *Table) DialFailing() bool { return t.dial.tried() }
+
+// Busy reports whether a dial or a punch is under way, or a first punch will be when a dial has had its start.
+func (t *Table) Busy(now time.Time, s *Surroundings) bool {
+	return t.dial.running || t.punch.running ||
+		t.punchable(s) && !t.first.IsZero() && !t.punch.tried() && now.Before(t.Start(s))
+}
 
 // Explored reports whether a direct way is open, or known not to be there for now.
 func (t *Table) Explored() bool { return t.open.Way != "" || t.dial.tried() || t.lost != "" }

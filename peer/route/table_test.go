@@ -210,6 +210,17 @@ func TestTries(t *testing.T) {
 	check("not allowed", lostPause, false, false)
 	table.Policy, table.Online = Auto, false
 	check("away", lostPause, true, false)
+	table.Online, table.Addresses.Common = true, true
+	table.Want(epoch.Add(lostPause))
+	check("a dial has its start", lostPause+dialStart-1, true, false)
+	check("and has had it", lostPause+dialStart, true, true)
+	s.Exposed = true
+	check("the other side has its start", lostPause+exposedStart-1, true, false)
+	if !table.Busy(epoch.Add(lostPause+exposedStart-1), s) || table.Busy(epoch.Add(lostPause+exposedStart), s) {
+		t.Error("a search does not last until a punch may be tried")
+	}
+	check("and has had it", lostPause+exposedStart, true, true)
+	table.Online = false
 	table.Addresses = Addresses{}
 	check("nowhere", lostPause, false, false)
 }
