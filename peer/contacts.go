@@ -18,6 +18,7 @@ import (
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
@@ -41,7 +42,9 @@ type device struct {
 	bundle  *rendezvous.Bundle // nil: none is known that is valid
 	link    *link.Link         // open direct way, or nil
 	linkWay Way
-	dial    dialState
+	ways    route.Table
+	punch   *punch        // under way, or nil
+	trying  chan struct{} // closed when the look for a direct way that is under way has ended; nil: none is
 
 	inits      *rate.Limiter // of the sessions that it opens
 	resetAsked time.Time     // when we last asked it for a new session
@@ -278,7 +281,7 @@ func (c *core) learnDevice(now time.Time, ct *contact, rec *rendezvous.DeviceRec
 	changed := c.learnBundle(now, d, rec.GetBundle())
 	if addrs := addressesOf(d.id, rec.GetPeerRecord()); !slices.Equal(addrs, d.Addrs) {
 		d.Addrs = addrs
-		d.dial.reset()
+		d.ways.Renewed()
 		changed = true
 	}
 	if rec.GetOnline() && !c.online[ct.Name][fp] {

@@ -68,7 +68,8 @@ type core struct {
 	online    map[delivery.Account]map[delivery.Device]bool
 	snapshot  map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
 	refs      *lru.Cache[delivery.MessageID, string]        // what the sender of a message wants echoed
-	greetings *rate.Limiter                                 // of unknown devices that open a link
+	here      here
+	greetings *rate.Limiter // of unknown devices that open a link
 	strangers strangers
 	early     *lobby[session.ID]                   // what has overtaken the opening of its session
 	policies  map[delivery.Account]delivery.Policy // set by the person for this process

@@ -15,15 +15,12 @@ import (
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/peer/route"
 )
 
 // Times of looking for a direct way.
 const (
-	dialTime     = 3 * time.Second
-	dialPause    = 2 * time.Second  // after the first failure, doubled each time
-	maxDialPause = 25 * time.Second // a direct way that is there again is found within 30 s
-	// alonePause takes the place of both while messages wait and the rendezvous is away: then nothing else can carry them.
-	alonePause = time.Second
+	dialTime = 3 * time.Second
 	// headStart is how long the first message to a device waits for a direct way, while nothing is known of it yet.
 	headStart = 80 * time.Millisecond
 	// talking is how long after the latest message a direct way is kept up or looked for.
@@ -32,29 +29,6 @@ const (
 	greetingsPerSecond = 5
 	greetingsBurst     = 50
 )
-
-// dialState is what is known about reaching a device directly. Owned by the core.
-type dialState struct {
-	trying   chan struct{} // closed when the dial under way has ended; nil: none is
-	failures int
-	ended    time.Time // of the latest one that has failed
-	reason   string    // stable code of the latest failure
-	wanted   bool      // messages have waited for a direct way since the last one opened
-}
-
-// reset forgets failures: the device has new addresses or has come back.
-func (s *dialState) reset() { s.failures, s.ended, s.reason = 0, time.Time{}, "" }
-
-// again is when the next dial may be made.
-func (s *dialState) again(alone bool) time.Time {
-	switch {
-	case s.failures == 0:
-		return time.Time{}
-	case alone && s.wanted:
-		return s.ended.Add(alonePause)
-	}
-	return s.ended.Add(min(dialPause<<min(s.failures-1, 10), maxDialPause))
-}
 
 // dialable reports whether an address may be an address of a contact. What is left out could only be an attack or a mistake.
 func dialable(a ma.Multiaddr) bool {
@@ -92,52 +66,80 @@ func isLoopback(addr string) bool {
 }
 
 // dial looks for a direct way to a device, unless one is open, being looked for, forbidden or known to fail just now. It returns
-// a channel that is closed when the look has ended, or nil.
+// a channel that is closed when the look has ended, the punch that may belong to it included, or nil.
 func (c *core) dial(now time.Time, d *device) <-chan struct{} {
-	s := &d.dial
-	if s.trying != nil {
-		return s.trying
+	if d.trying != nil {
+		return d.trying
 	}
-	if d.link != nil || c.private || d.Trust != history.Accepted || d.Fingerprint == c.self.Fingerprint || now.Before(s.again(c.conn == nil)) {
+	table, s := c.look(d), c.surroundings()
+	if d.link != nil || d.Trust != history.Accepted || d.Fingerprint == c.self.Fingerprint || !table.MayDial(now, &s) {
 		return nil
 	}
+	table.Want(now)
+	d.trying = make(chan struct{})
+	d.ways.Dialling()
 	addrs := c.candidates(d)
-	if len(addrs) == 0 {
-		s.reason = "no-address-known"
-		return nil
-	}
-	if c.policies[d.contact.Name] == delivery.RelayOnly {
-		s.reason = "policy-here"
-		return nil
-	}
-	done := make(chan struct{})
-	s.trying = done
-	started, fp := now, d.Fingerprint
 	c.spawn(func() {
 		l, err := c.open(d.id, addrs)
 		c.post(func() {
-			s.trying = nil
-			close(done)
-			d := c.devices[fp] // the core may have begun again from the disk meanwhile
-			switch {
-			case err == nil && d != nil:
-				c.linkUp(d, l, true, time.Since(started))
+			switch current := c.devices[d.Fingerprint]; {
+			case err == nil && current != nil:
+				c.linkUp(current, l, true, time.Since(now))
 			case err == nil:
 				l.End(errNotAllowed)
-			case d != nil:
+			default:
 				c.dialFailed(d, err)
+			}
+			if c.devices[d.Fingerprint] != d { // the core has begun again from the disk meanwhile
+				c.endSearch(d)
 			}
 		})
 	})
-	return done
+	trying := d.trying // an offer that fails at once may end the look
+	c.offerAfter(now, d)
+	return trying
+}
+
+// offerAfter offers a punch when the dial has had its start.
+func (c *core) offerAfter(now time.Time, d *device) {
+	s := c.surroundings()
+	wait := d.ways.Start(&s).Sub(now)
+	if wait <= 0 {
+		c.offer(now, d)
+		return
+	}
+	c.spawn(func() {
+		pause(c.dialCtx, wait)
+		c.post(func() {
+			if c.devices[d.Fingerprint] == d && d.trying != nil {
+				c.offer(time.Now(), d)
+				c.searched(d)
+			}
+		})
+	})
 }
 
 func (c *core) dialFailed(d *device, err error) {
-	s := &d.dial
-	s.failures++
-	s.ended = time.Now()
-	s.reason = "same-lan-unreachable"
+	now := time.Now()
+	d.ways.DialFailed(now)
 	c.log.Debug("no direct way", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
+	c.offer(now, d)
+	c.searched(d)
+}
+
+// searched ends a look for a direct way that has found one, or of which nothing is under way any more.
+func (c *core) searched(d *device) {
+	s := c.surroundings()
+	if d.link != nil || !d.ways.Busy(time.Now(), &s) {
+		c.endSearch(d)
+	}
+}
+
+func (c *core) endSearch(d *device) {
+	if d.trying != nil {
+		close(d.trying)
+		d.trying = nil
+	}
 }
 
 // errNoTurn ends a look for a direct way that has not come to dial.
@@ -150,12 +152,22 @@ func (c *core) open(id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.dialCtx, dialTime)
 	defer cancel()
-	if sw, ok := c.host.Network().(*swarm.Swarm); ok {
-		sw.Backoff().Clear(id)
-	}
+	c.clearBackoff(id)
 	if err := c.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
 		return nil, err
 	}
+	return c.greet(ctx, id)
+}
+
+// clearBackoff makes libp2p dial at once what has just failed: we have pauses of our own.
+func (c *core) clearBackoff(id peer.ID) {
+	if sw, ok := c.host.Network().(*swarm.Swarm); ok {
+		sw.Backoff().Clear(id)
+	}
+}
+
+// greet opens a link on the connection to a device.
+func (c *core) greet(ctx context.Context, id peer.ID) (*link.Link, error) {
 	stream, err := c.host.NewStream(ctx, id, link.ProtocolID)
 	if err != nil {
 		return nil, err
@@ -178,7 +190,7 @@ func (c *core) fromLink(l *link.Link, envelope []byte) {
 		}
 		way := d.linkWay
 		if d.link != l {
-			way = wayOver(l.Stream().Conn().RemoteMultiaddr()) // a link that was just replaced still brings what it carried
+			way = d.wayBy(l.Stream().Conn()) // a link that was just replaced still brings what it carried
 		}
 		c.receive(inbound{name: d.contact.Name, device: d.Fingerprint, way: way, envelope: envelope, taken: func() {}})
 	})
@@ -266,9 +278,11 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 		c.linkDown(d, old, "replaced")
 	}
 	oldWay := c.wayTo(d)
-	d.link, d.linkWay = l, wayOver(l.Stream().Conn().RemoteMultiaddr())
-	d.dial.reset()
-	d.dial.wanted = false
+	conn := l.Stream().Conn()
+	d.link, d.linkWay = l, d.wayBy(conn)
+	d.punch = nil
+	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
+	c.searched(d)
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
 	c.tellRoute(d, oldWay, "direct way answers", took)
 	fp := d.Fingerprint
@@ -290,7 +304,7 @@ func (c *core) linkDown(d *device, l *link.Link, why string) {
 	}
 	oldWay := c.wayTo(d)
 	d.link, d.linkWay = nil, ""
-	d.dial.reason = "link-lost"
+	d.ways.Closed(time.Now())
 	c.engine.DirectDown(time.Now(), d.contact.Name, d.Fingerprint)
 	c.tellRoute(d, oldWay, why, 0)
 }
@@ -317,13 +331,19 @@ func (c *core) dropLinks() []*link.Link {
 // improve looks for direct ways to those who are talked to and are there, or for whom something waits while nobody knows who is there. It
 // runs every second.
 func (c *core) improve(now time.Time) {
-	for name, ct := range c.contacts {
-		if now.Sub(ct.Active) > talking {
-			continue
+	for _, ct := range c.contacts {
+		if now.Sub(ct.Active) <= talking {
+			c.seek(now, ct)
 		}
-		for fp, d := range ct.devices {
-			if c.online[name][fp] || c.conn == nil && d.dial.wanted {
-				c.dial(now, d)
+	}
+}
+
+// seek looks for direct ways to the devices of a contact that are there, or may be.
+func (c *core) seek(now time.Time, ct *contact) {
+	for fp, d := range ct.devices {
+		if c.online[ct.Name][fp] || c.conn == nil && d.ways.Urgent {
+			if c.dial(now, d) == nil {
+				c.offer(now, d)
 			}
 		}
 	}

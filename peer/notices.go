@@ -36,13 +36,15 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 			delete(c.pings, n.Token)
 			waiting <- n
 		}
+	case delivery.NoticePunch:
+		c.later(func() { c.punchStep(time.Now(), n) }) // an answer is for the next batch
 	case delivery.NoticeStale:
 		if ct := c.contacts[n.Account]; ct != nil {
 			c.refresh(ct)
 		}
 	case delivery.NoticeWanted:
 		if d := c.devices[n.Device]; d != nil {
-			d.dial.wanted = true
+			d.ways.Urgent = true
 			c.dial(now, d)
 		}
 	}

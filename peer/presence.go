@@ -86,7 +86,7 @@ func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device,
 	if d := c.devices[fp]; d != nil && d.contact.Name == name {
 		c.engine.Online(now, name, fp, online)
 		if online {
-			d.dial.reset()
+			d.ways.Renewed()
 			c.refreshAddresses(d)
 		}
 	}

@@ -1,11 +1,11 @@
 package peer
 
 import (
-	"cmp"
 	"context"
 	"strings"
 
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/route"
 )
 
 // Route tells every way to each device of a user, and why it is or is not in use.
@@ -38,42 +38,40 @@ func (p *Peer) Route(ctx context.Context, user string) ([]RouteEntry, error) {
 }
 
 func (c *core) routes(d *device) []RouteEntry {
-	used := c.wayTo(d)
-	direct := RouteEntry{Way: WayLAN, State: "closed", Reason: cmp.Or(d.dial.reason, "not-tried-yet"), Addr: strings.Join(d.Addrs, " ")}
-	switch {
-	case d.link != nil:
-		direct.Way, direct.State, direct.Reason = d.linkWay, "open", ""
-		direct.Addr = d.link.Stream().Conn().RemoteMultiaddr().String()
-		if rtt := milliseconds(d.link.RTT()); rtt > 0 {
-			direct.RTT = &rtt
+	s := c.surroundings()
+	var out []RouteEntry
+	for _, e := range c.look(d).Entries(&s) {
+		r := RouteEntry{
+			Device: d.Fingerprint.Device(), Way: e.Way, State: string(e.State), InUse: e.InUse, Addr: e.Addr,
+			Reason: string(e.Reason), Remedy: e.Reason.Remedy(),
 		}
-	case d.dial.trying != nil:
-		direct.State = "trying"
-	case c.private:
-		direct.Reason = "policy-here"
-	case c.conn != nil && !c.online[d.contact.Name][d.Fingerprint]:
-		direct.Reason = "peer-offline"
-	}
-	relay := RouteEntry{Way: WayRelay, State: "closed"}
-	mailbox := RouteEntry{Way: WayMailbox, State: "open"}
-	switch {
-	case c.conn == nil:
-		relay.Reason, mailbox.State, mailbox.Reason = "rendezvous-unreachable", "closed", "rendezvous-unreachable"
-	case !c.online[d.contact.Name][d.Fingerprint]:
-		relay.Reason = "peer-offline"
-	default:
-		relay.State = "open"
-		if rtt := milliseconds(c.conn.RTT()); rtt > 0 {
-			relay.RTT = &rtt
+		if e.Reason != "" {
+			r.Sentence = e.Reason.Sentence()
 		}
-	}
-	out := []RouteEntry{direct, relay, mailbox}
-	for i := range out {
-		out[i].Device = d.Fingerprint.Device()
-		out[i].InUse = out[i].Way == used && out[i].State == "open"
-		if out[i].State == "open" && !out[i].InUse {
-			out[i].Reason = "better-way-open"
+		rtt := 0.0
+		switch {
+		case e.State != route.StateOpen:
+			r.Addr = c.dialled(d, e.Way)
+		case e.Way.IsDirect() && d.link != nil:
+			rtt = milliseconds(d.link.RTT())
+		case e.Way == WayRelay && c.conn != nil:
+			rtt = milliseconds(c.conn.RTT())
 		}
+		if rtt > 0 {
+			r.RTT = &rtt
+		}
+		out = append(out, r)
 	}
 	return out
+}
+
+// dialled returns the addresses that are dialled for a way.
+func (c *core) dialled(d *device, w Way) string {
+	var list []string
+	for _, a := range c.candidates(d) {
+		if wayOver(a) == w {
+			list = append(list, a.String())
+		}
+	}
+	return strings.Join(list, " ")
 }

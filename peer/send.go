@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
@@ -123,7 +125,7 @@ func (c *core) acceptAtOnce(m *delivery.Message, ref string) error {
 // unexplored reports whether a direct way to a device may exist that nobody has looked for.
 func (c *core) unexplored(d *device) bool {
 	there := c.conn == nil || c.online[d.contact.Name][d.Fingerprint]
-	return there && d.link == nil && d.dial.reason == "" && d.Trust == history.Accepted && d.Fingerprint != c.self.Fingerprint && !c.private
+	return there && !c.private && d.Trust == history.Accepted && d.Fingerprint != c.self.Fingerprint && !d.ways.Explored() && c.look(d).Known()
 }
 
 // sendLater looks the account up and gives a direct way a moment to open before it has the message accepted.
@@ -204,43 +206,55 @@ func acceptError(self string, to delivery.Account, err error) error {
 	return &Error{Code: CodeTooLarge, Message: "the message is too large", Err: err}
 }
 
-// directTries is how often a direct way is looked for before a message that must go directly is refused.
-const directTries = 2
+// directTries is how often a direct way is looked for before a message that must go directly is refused, and directTime how long each time.
+const (
+	directTries = 2
+	directTime  = observeTime + punchTime
+)
 
 // needDirect refuses a message that must go directly while no direct way opens: it is then not accepted at all, rather than kept.
 func (c *core) needDirect(ctx context.Context, name delivery.Account) error {
 	var open bool
-	var reason string
+	var reason route.Reason
 	look := func() {
+		s := c.surroundings()
 		for _, d := range c.contacts[name].devices {
 			if d.Fingerprint == c.self.Fingerprint {
 				continue
 			}
 			open = open || d.link != nil
-			reason = c.routes(d)[0].Reason
-			d.dial.reset()
+			reason = c.look(d).Why(&s)
+		}
+	}
+	again := func() {
+		for _, d := range c.contacts[name].devices {
+			d.ways.Renewed()
 		}
 	}
 	err := c.do(ctx, look)
 	for try := 0; err == nil && !open && try < directTries; try++ {
-		c.waitForDirect(ctx, name, dialTime)
-		err = c.do(ctx, look)
+		if err = c.do(ctx, again); err == nil {
+			c.waitForDirect(ctx, name, directTime)
+			err = c.do(ctx, look)
+		}
 	}
 	if err != nil || open {
 		return err
 	}
 	return &Error{
-		Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is open: %s", name, reason),
-		Hint: fmt.Sprintf("`byway route %s` says why; without --way direct the message goes through the rendezvous", name),
+		Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is open: %s: %s", name, reason, reason.Sentence()),
+		Hint: cmp.Or(reason.Remedy(), fmt.Sprintf("`byway route %s` says more; without --way direct the message goes through the rendezvous", name)),
 	}
 }
 
-// active records that there is traffic with a contact. It is stored now and then, for who and for the choice of whom to look for.
+// active records that there is traffic with a contact, and looks for a direct way at its beginning. It is stored now and then, for who and for the choice of whom to look for.
 func (c *core) active(now time.Time, ct *contact) {
-	if now.Sub(ct.Active) > time.Minute {
-		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
-	}
+	begins := now.Sub(ct.Active) > time.Minute
 	ct.Active = now
+	if begins {
+		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
+		c.seek(now, ct)
+	}
 }
 
 // waitForDirect waits a while for a direct way to an account that is not known to have none, looking for it where that has not begun.
@@ -252,7 +266,7 @@ func (c *core) waitForDirect(ctx context.Context, name delivery.Account, patienc
 			return
 		}
 		for _, d := range ct.devices {
-			if d.link == nil && d.dial.failures == 0 && (c.online[name][d.Fingerprint] || c.conn == nil) {
+			if d.link == nil && !d.ways.DialFailing() && (c.online[name][d.Fingerprint] || c.conn == nil) {
 				if t := c.dial(time.Now(), d); t != nil {
 					trying = t
 				}

@@ -66,6 +66,9 @@ type RouteEntry struct {
 	RTT    *float64 `json:"rtt_ms"`
 	InUse  bool     `json:"in_use"`
 	Addr   string   `json:"addr,omitempty"`
+	// Sentence says the reason in words, and Remedy what can be done about it, where something can.
+	Sentence string `json:"sentence,omitempty"`
+	Remedy   string `json:"remedy,omitempty"`
 }
 
 // Pong is one answered (or missed) round trip of ping.

@@ -213,7 +213,7 @@ func TestPingAndRoute(t *testing.T) {
 			}
 		}
 		routes, err := alice.Route(ctx, "bob")
-		if err != nil || len(routes) != 3 || !routes[0].InUse || routes[0].Way != peer.WayLAN {
+		if err != nil || len(routes) != 5 || !routes[0].InUse || routes[0].Way != peer.WayLAN {
 			t.Errorf("routes: got %+v, %v", routes, err)
 		}
 		w.Cut(bob, true)

@@ -1,0 +1,210 @@
+package peer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/peer/route"
+)
+
+// Times of a punch.
+const (
+	punchTime = 5 * time.Second // of dialling each other
+	offerTime = 5 * time.Second // until the answer; also until the link that the other side opens
+	maxTrip   = 10 * time.Second
+	// offersApart bounds how often a contact can make us dial.
+	offersApart = 2 * time.Second
+)
+
+// punch is an attempt to dial each other at the same moment. Owned by the core.
+type punch struct {
+	token   [8]byte
+	ours    bool      // we have offered it
+	began   time.Time // when it was offered here or there
+	dialled time.Time // zero until then; a connection that is made later is the punch's
+}
+
+// offer proposes a punch to a device, unless there is no need, it is forbidden, or one has just failed.
+func (c *core) offer(now time.Time, d *device) {
+	table, s := c.look(d), c.surroundings()
+	table.Want(now)
+	if d.link != nil || d.Trust != history.Accepted || d.Fingerprint == c.self.Fingerprint || !table.MayPunch(now, &s) {
+		return
+	}
+	if c.dials.take(now, 1, dialsToRendezvous) > 0 {
+		return // too much is being dialled: improve comes back to it
+	}
+	p := &punch{ours: true, began: now}
+	_, _ = rand.Read(p.token[:]) // never fails (crypto/rand)
+	c.beginPunch(d, p)
+	c.observe(now, func() {
+		if c.stale(d, p) {
+			return
+		}
+		p.began = time.Now()
+		if len(c.here.addrs) == 0 || !c.signal(d, p, delivery.PunchOffer, c.here.addrs) {
+			c.punchFailed(d, p, errors.New("nobody can reach this device from outside"))
+		}
+	})
+}
+
+// beginPunch takes a punch in hand; it is given up when it has come to nothing in time.
+func (c *core) beginPunch(d *device, p *punch) {
+	d.punch = p
+	d.ways.Punching()
+	c.spawn(func() {
+		pause(c.dialCtx, observeTime+offerTime+punchTime)
+		c.post(func() { c.punchFailed(d, p, errors.New("the other side is silent")) })
+	})
+}
+
+// later runs f in the core after what it is doing now.
+func (c *core) later(f func()) { c.spawn(func() { c.post(f) }) }
+
+// stale reports whether a punch is over, or the core has begun again from the disk.
+func (c *core) stale(d *device, p *punch) bool { return c.devices[d.Fingerprint] != d || d.punch != p }
+
+// signal sends a step of a punch, with what we know of our network.
+func (c *core) signal(d *device, p *punch, step byte, addrs []ma.Multiaddr) bool {
+	if c.conn == nil {
+		return false
+	}
+	here := c.here.network
+	if here.Policy = c.look(d).Policy; c.private {
+		here.Policy = route.Relay
+	}
+	if here.Policy == route.Relay {
+		here, addrs = route.Network{Policy: route.Relay}, nil
+	}
+	out := &delivery.Punch{Step: step, Token: p.token, Trip: uint64(c.conn.RTT().Milliseconds()), Network: here.Append(nil)}
+	for _, a := range addrs {
+		out.Addrs = append(out.Addrs, a.Bytes())
+	}
+	return c.engine.Punch(d.contact.Name, d.Fingerprint, out)
+}
+
+// punchStep takes what a device says about a punch.
+func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
+	d := c.devices[n.Device]
+	if d == nil || d.contact.Name != n.From || d.Trust != history.Accepted || c.conn == nil {
+		return
+	}
+	there, err := route.ParseNetwork(n.Punch.Network)
+	if err != nil {
+		c.log.Debug("punch refused", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
+		return
+	}
+	d.ways.There = there
+	addrs := c.theirs(n.Punch.Addrs)
+	switch p := d.punch; n.Punch.Step {
+	case delivery.PunchOffer:
+		c.answerOffer(now, d, n.Punch, addrs)
+	case delivery.PunchAnswer:
+		if p == nil || !p.ours || p.token != n.Punch.Token || !p.dialled.IsZero() {
+			return
+		}
+		if len(addrs) == 0 {
+			c.punchFailed(d, p, errors.New("the other side does not want it"))
+			return
+		}
+		c.meet(d, p, addrs, 0)
+	}
+}
+
+// answerOffer answers an offer, and dials when the answer has arrived, as far as that is known.
+func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addrs []ma.Multiaddr) {
+	old := d.punch
+	if old != nil && (old.ours && c.peerID < d.id || !old.ours && now.Sub(old.began) < offersApart) {
+		return // both have offered: the one of the smaller PeerID counts
+	}
+	p := &punch{token: offer.Token, began: now}
+	s := c.surroundings()
+	if !c.look(d).MayMeet(&s) || len(addrs) == 0 {
+		c.signal(d, p, delivery.PunchAnswer, nil)
+		return
+	}
+	if c.dials.take(now, 1, dialsToRendezvous) > 0 {
+		return
+	}
+	c.beginPunch(d, p)
+	c.observe(now, func() {
+		if c.stale(d, p) || !c.signal(d, p, delivery.PunchAnswer, c.here.addrs) {
+			return
+		}
+		theirs := min(time.Duration(min(offer.Trip, uint64(maxTrip.Milliseconds())))*time.Millisecond, maxTrip)
+		c.meet(d, p, addrs, (c.conn.RTT()+theirs)/2)
+	})
+}
+
+// theirs returns the addresses of a punch that may be dialled.
+func (c *core) theirs(raw [][]byte) []ma.Multiaddr {
+	local := c.conn != nil && isLoopback(c.conn.Remote())
+	var out []ma.Multiaddr
+	for _, b := range raw {
+		if a, err := ma.NewMultiaddrBytes(b); err == nil && dialable(a) && (local || !isLoopback(a.String())) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// meet dials a device, which dials us, after a wait. The side that has offered opens the link.
+func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duration) {
+	p.dialled = time.Now()
+	c.spawn(func() {
+		pause(c.dialCtx, wait)
+		l, err := c.openTogether(d.id, addrs, p.ours)
+		c.post(func() {
+			switch now := c.devices[d.Fingerprint]; {
+			case l != nil && now != nil:
+				c.linkUp(now, l, true, time.Since(p.began))
+			case l != nil:
+				l.End(errNotAllowed)
+			case err != nil:
+				c.punchFailed(d, p, err)
+			}
+		})
+	})
+}
+
+// openTogether dials a device that dials us. It returns no link where the other side opens it. It runs outside the core.
+func (c *core) openTogether(id peer.ID, addrs []ma.Multiaddr, ours bool) (*link.Link, error) {
+	ctx, cancel := context.WithTimeout(c.dialCtx, punchTime)
+	defer cancel()
+	c.clearBackoff(id)
+	together := network.WithForceDirectDial(network.WithSimultaneousConnect(ctx, ours, "punch"), "punch")
+	if err := c.host.Connect(together, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil || !ours {
+		return nil, err
+	}
+	return c.greet(ctx, id)
+}
+
+// punchFailed gives a punch up.
+func (c *core) punchFailed(d *device, p *punch, cause error) {
+	if d.punch != p {
+		return
+	}
+	d.punch = nil
+	d.ways.PunchFailed(time.Now())
+	c.log.Debug("no punch", slog.String("device", d.Fingerprint.Device()), slog.Any("error", cause))
+	c.searched(d)
+}
+
+// wayBy names the direct way to a device over a connection.
+func (d *device) wayBy(conn network.Conn) Way {
+	w := wayOver(conn.RemoteMultiaddr())
+	if p := d.punch; w == WayDirect && p != nil && !p.dialled.IsZero() && !conn.Stat().Opened.Before(p.dialled) {
+		return WayPunched
+	}
+	return w
+}

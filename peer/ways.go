@@ -1,0 +1,108 @@
+package peer
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/rendezvous/client"
+)
+
+// here is what this device knows about the network it is in. Owned by the core. The zero value knows nothing.
+type here struct {
+	network route.Network
+	exposed bool           // it has a public address of its own
+	addrs   []ma.Multiaddr // where the rendezvous sees us: others may find us there
+	of      *client.Conn   // on which that was learnt
+	at      time.Time      // and when
+	waiting []func()       // called when the question under way is answered
+
+	prefixes []netip.Prefix // of our interfaces, each with our own address
+	read     time.Time      // when they were read
+}
+
+// prefixesFor is how long the addresses of the interfaces are believed.
+const prefixesFor = 5 * time.Second
+
+// surroundings is what holds for the ways to all contacts.
+func (c *core) surroundings() route.Surroundings {
+	return route.Surroundings{Here: c.here.network, Rendezvous: c.conn != nil, Hidden: c.private, Exposed: c.here.exposed}
+}
+
+// look returns the table of the ways to a device, brought up to date.
+func (c *core) look(d *device) *route.Table {
+	var addrs []netip.Addr
+	for _, a := range c.candidates(d) {
+		if ip, ok := ipOf(a); ok {
+			addrs = append(addrs, ip)
+		}
+	}
+	d.ways.Addresses = route.Sort(addrs, c.networks(time.Now()))
+	d.ways.Online = c.online[d.contact.Name][d.Fingerprint]
+	d.ways.Policy = policyOf(c.policies[d.contact.Name])
+	return &d.ways
+}
+
+func ipOf(a ma.Multiaddr) (netip.Addr, bool) {
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	addr, ok := netip.AddrFromSlice(ip)
+	return addr.Unmap(), ok
+}
+
+// policyOf is a policy of messages as one of ways.
+func policyOf(p delivery.Policy) route.Policy {
+	switch p {
+	case delivery.DirectOnly:
+		return route.Direct
+	case delivery.RelayOnly:
+		return route.Relay
+	default:
+		return route.Auto
+	}
+}
+
+// networks returns the networks that this device is in. An address that we listen on and no interface has, as in a simulated network, counts as one of
+// a network of 256.
+func (c *core) networks(now time.Time) []netip.Prefix {
+	h := &c.here
+	if h.prefixes != nil && now.Sub(h.read) < prefixesFor {
+		return h.prefixes
+	}
+	h.prefixes, h.read = []netip.Prefix{}, now
+	known := map[netip.Addr]bool{}
+	add := func(p netip.Prefix) {
+		if a := p.Addr(); !a.IsLoopback() && !a.IsLinkLocalUnicast() && !known[a] {
+			known[a] = true
+			h.prefixes = append(h.prefixes, p)
+		}
+	}
+	addrs, _ := net.InterfaceAddrs() // without them no network is known
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			if p, err := netip.ParsePrefix(n.String()); err == nil {
+				add(p)
+			}
+		}
+	}
+	listening, _ := c.host.Network().InterfaceListenAddresses()
+	for _, a := range listening {
+		if ip, ok := ipOf(a); ok && ip.Is4() {
+			add(netip.PrefixFrom(ip, 24))
+		}
+	}
+	h.network.IPv4, h.network.IPv6, h.exposed = false, false, false
+	for _, p := range h.prefixes {
+		h.exposed = h.exposed || len(route.Sort([]netip.Addr{p.Addr()}, nil).Public) > 0
+		h.network.IPv4 = h.network.IPv4 || p.Addr().Is4()
+		h.network.IPv6 = h.network.IPv6 || p.Addr().Is6() && !p.Addr().IsPrivate()
+	}
+	return h.prefixes
+}
