@@ -56,7 +56,7 @@ fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, a
 
 .PHONY: lab
 lab: ## the way between two peers in each pair of networks, found in namespaces, against the one that must be found (root; 2 minutes)
-	BYWAY_LAB=1 $(GO) test -count=1 -parallel 4 -timeout 10m $(TESTFLAGS) ./cmd/byway/natlab
+	BYWAY_LAB=1 $(GO) test -count=1 -v -parallel 4 -timeout 10m $(TESTFLAGS) ./cmd/byway/natlab | grep --line-buffered -vE '^ *(=== |--- PASS)'; exit $${PIPESTATUS[0]}
 
 # Go's fuzzer now and then takes the end of its time for a failure, says nothing but "context deadline exceeded" and keeps no input: that target is
 # fuzzed again. An input that fails is kept in testdata, and fails again.

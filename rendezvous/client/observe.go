@@ -18,6 +18,9 @@ import (
 // maxAsked is how many of the rendezvous's UDP addresses are tried.
 const maxAsked = 2
 
+// UDP is waited for as long as its round trips take, three of them, twice over, and at least udpPatience.
+const udpPatience = 400 * time.Millisecond
+
 // Sighting is from where the rendezvous sees a connection of this host to come.
 type Sighting struct {
 	Local ma.Multiaddr // this end, as this host sees it; the IP address may be unspecified
@@ -33,7 +36,7 @@ func isUDP(a ma.Multiaddr) bool {
 }
 
 // Observe asks the rendezvous from where it sees this host. It makes a QUIC connection for that beside the one of the control stream, where that is over
-// TCP, and closes it again. What does not answer until ctx ends is left out: so UDP is, where it is blocked. asked says whether the rendezvous has an address of UDP.
+// TCP, and closes it again. What does not answer soon, and before ctx ends, is left out: so UDP is, where it is blocked. askedUDP says whether the rendezvous has an address of UDP.
 func (c *Conn) Observe(ctx context.Context) (seen []Sighting, askedUDP bool) {
 	conn := c.stream.Conn()
 	if stream, err := conn.NewStream(ctx); err == nil {
@@ -44,6 +47,8 @@ func (c *Conn) Observe(ctx context.Context) (seen []Sighting, askedUDP bool) {
 	if isUDP(conn.RemoteMultiaddr()) {
 		return seen, true
 	}
+	ctx, cancel := context.WithTimeout(ctx, max(udpPatience, 6*c.RTT()))
+	defer cancel()
 	addrs := c.udpAddrs()
 	for _, a := range addrs[:min(len(addrs), maxAsked)] {
 		if s, err := c.sightUDP(ctx, a); err == nil {

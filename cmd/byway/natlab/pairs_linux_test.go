@@ -18,8 +18,9 @@ type pair struct {
 	name    string
 	build   func(w *internet) town
 	want    string // the way that is found
-	because string // why no better one, as alice is told; empty: there is none, or nobody asks
-	way     string // of the messages, where not auto
+	because string // why the relay is used, as alice is told; empty: it is not
+	about   string // the way of which she is told that; punched where not said otherwise
+	way     string // alice's policy for bob, where not auto
 }
 
 // apart is a rendezvous on the internet, and two places.
@@ -49,7 +50,7 @@ var pairs = []pair{
 		w.deafen(t.bob)
 		return t
 	}},
-	{name: "one LAN, clients isolated", want: "relay", because: "same-lan-unreachable", build: func(w *internet) town {
+	{name: "one LAN, clients isolated", want: "relay", because: "same-lan-unreachable", about: "lan", build: func(w *internet) town {
 		l, t := together(w)
 		l.isolate("alice")
 		l.isolate("bob")

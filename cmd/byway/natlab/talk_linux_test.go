@@ -74,29 +74,38 @@ func (c *conversation) route() []way {
 	return list
 }
 
-// inUse returns the way in use and why the one above it in the list is not.
-func inUse(list []way) (used, reason string) {
+// read returns the way in use and, where that is the relay, why one of the better ways is not.
+func read(list []way, about string) (used, reason string) {
 	for _, v := range list {
 		if v.InUse {
-			return v.Way, reason
+			used = v.Way
 		}
-		reason = v.Reason
+		if v.Way == about {
+			reason = v.Reason
+		}
 	}
-	return "", reason
+	if used != "relay" {
+		reason = ""
+	}
+	return used, reason
 }
 
 // settle talks until the way is the wanted one, for the wanted reason, or time is up. It returns the way of the last message, the reason and the time.
 func (c *conversation) settle(p pair) (found, reason string, took time.Duration) {
 	c.t.Helper()
+	if p.way != "" {
+		c.alice.Command(map[string]any{"id": "way", "cmd": "way", "to": "bob", "way": p.way})
+		c.alice.Await("the policy is set", func(e stage.Event) bool { return e.Type == "done" && e.Re == "way" })
+	}
 	began := time.Now()
 	say := func(n int) string {
 		id := fmt.Sprintf("%s %d", p.name, n)
-		c.alice.Send(id, "bob", id, cmp.Or(p.way, "auto"))
+		c.alice.Send(id, "bob", id, "auto")
 		return c.alice.State(id, "delivered").Way
 	}
 	say(1)
 	for {
-		used, why := inUse(c.route())
+		used, why := read(c.route(), cmp.Or(p.about, "punched"))
 		late := time.Since(began) > patience
 		if used == p.want && why == p.because || late {
 			took = time.Since(began)
