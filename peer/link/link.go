@@ -40,8 +40,8 @@ const (
 	Heartbeat = 5 * time.Second
 	// AskAfter is how long something sent may go without any answer before a Ping asks, and doubtAfter how much longer before the link
 	// is in doubt. On a slow way both are at least twice the round trip, but not more than maxPatience.
-	AskAfter    = time.Second
-	doubtAfter  = 500 * time.Millisecond
+	AskAfter    = 500 * time.Millisecond
+	doubtAfter  = 250 * time.Millisecond
 	maxPatience = 2 * time.Second
 
 	handshakeTime = 5 * time.Second
@@ -56,8 +56,8 @@ var ErrFull = errors.New("link queue is full")
 // ErrClosed is returned by Send on a link that has ended.
 var ErrClosed = errors.New("link is closed")
 
-// errSilent ends a link whose other side has gone.
-var errSilent = errors.New("two heartbeats were missed")
+// ErrSilent is why a link has ended whose other side has gone: it says nothing, or takes nothing.
+var ErrSilent = errors.New("the other side has gone silent")
 
 // Handler is what a link's owner wants to know. Both functions are called from the link's goroutines, and neither may call Close.
 type Handler struct {
@@ -174,6 +174,9 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 // Heard returns when the other side last gave a sign of life.
 func (l *Link) Heard() time.Time { return l.begun.Add(time.Duration(max(1, l.heard.Load()) - 1)) }
 
+// Doubtful reports whether something sent has gone without an answer for too long.
+func (l *Link) Doubtful() bool { return l.doubt.Load() }
+
 // Done is closed when the link has ended; Err then says why.
 func (l *Link) Done() <-chan struct{} { return l.done }
 
@@ -229,7 +232,8 @@ func (l *Link) end(cause error) {
 	l.once.Do(func() {
 		l.cause = cause
 		close(l.done)
-		_ = l.stream.Reset()
+		// Over TCP it waits until what is queued below has left, which on a dead way takes seconds.
+		l.ended.Go(func() { _ = l.stream.Reset() })
 	})
 }
 
@@ -263,6 +267,9 @@ func (l *Link) write() error {
 			return net.ErrClosed
 		case <-l.wake:
 			if err := l.flush(); err != nil {
+				if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+					err = fmt.Errorf("%w: %w", ErrSilent, err)
+				}
 				return err
 			}
 		}

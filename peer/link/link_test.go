@@ -506,6 +506,53 @@ func TestCloseWaits(t *testing.T) {
 	})
 }
 
+// stubborn is a stream whose Reset waits, as one over a dead TCP connection does.
+type stubborn struct {
+	network.Stream
+	dead chan struct{} // closed when the connection is given up
+}
+
+func (s stubborn) Reset() error {
+	<-s.dead
+	return s.Stream.Reset()
+}
+
+// TestEndDoesNotWait ends a link on a dead connection: the owner has other things to do.
+func TestEndDoesNotWait(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent=%v", silent), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t)
+				answered := p.answer(t, anyone, ignore)
+				s := stubborn{p.stream(t), make(chan struct{})}
+				l, err := Dial(t.Context(), s, aliceHello, ignore)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := <-answered
+				defer got.link.Close()
+				if silent {
+					p.sever()
+					<-l.Done()
+				}
+				ended := make(chan struct{})
+				go func() {
+					l.End(errors.New("not wanted any more"))
+					close(ended)
+				}()
+				synctest.Wait()
+				select {
+				case <-ended:
+				default:
+					t.Error("End waits for the stream")
+				}
+				close(s.dead)
+				l.Close()
+			})
+		})
+	}
+}
+
 // TestForeignFrames wants unknown kinds to be skipped and a malformed frame to end the link, with what came before delivered.
 func TestForeignFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -62,7 +62,7 @@ func (l *Link) check() (time.Duration, error) {
 	l.resting.Store(true) // before owed is read: whatever is sent later wakes us
 	now, heard, owed := l.now(), l.heard.Load(), l.owed.Load()
 	if now-heard >= int64(2*Heartbeat) {
-		return 0, errSilent
+		return 0, ErrSilent
 	}
 	due := heard + int64(2*Heartbeat)
 	later := func(t int64, do func() error) error {
