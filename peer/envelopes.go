@@ -276,7 +276,7 @@ func (c *core) askReset(in inbound, id session.ID) {
 			d.replaced = s.chain.ID()
 			delete(c.senders, d.Fingerprint)
 		}
-		c.engine.Reset(d.contact.Name, in.device, id)
+		c.engine.Reset(d.contact.Name, in.device, in.way, id)
 	}
 	in.taken()
 }

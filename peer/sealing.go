@@ -1,9 +1,11 @@
 package peer
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/byway-chat/byway/crypto/session"
@@ -102,7 +104,10 @@ func (p *parcel) payload() []byte {
 
 // dispatch seals what the engine wants sent and hands it to its way. What cannot leave now goes back to the engine.
 func (c *core) dispatch(now time.Time, sends []delivery.Send) {
-	for _, p := range c.parcels(sends) {
+	parcels := c.parcels(sends)
+	// A session must not begin on a way that is in doubt: what goes by the relay could not be opened.
+	slices.SortStableFunc(parcels, func(a, b *parcel) int { return cmp.Compare(c.doubtful(a), c.doubtful(b)) })
+	for _, p := range parcels {
 		d := c.devices[p.device]
 		if d == nil {
 			continue // the device left the account while its payload was on the way here
@@ -127,6 +132,14 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 		}
 		c.retry = true
 	}
+}
+
+// doubtful is 1 for a parcel that goes by a link in doubt, else 0.
+func (c *core) doubtful(p *parcel) int {
+	if d := c.devices[p.device]; p.via.IsDirect() && d != nil && d.link != nil && d.link.Doubtful() {
+		return 1
+	}
+	return 0
 }
 
 func (c *core) transmit(d *device, p *parcel, envelope []byte) error {

@@ -353,6 +353,19 @@ func TestSeen(t *testing.T) {
 	equal(t, "read notices", pick[NoticeRead](e.Take(t0).Notices), []NoticeRead{{To: "bob", Upto: 1}})
 }
 
+// TestResetGoesBack wants the word that a session is lost to go by the way that what it is about has come.
+func TestResetGoesBack(t *testing.T) {
+	for came, want := range map[Way]Way{WayRelay: WayRelay, WayMailbox: WayRelay, WayLAN: WayLAN} {
+		e := New("alice", Snapshot{}, Limits{})
+		e.RelayUp(t0)
+		e.DirectUp(t0, "bob", bob1, WayLAN)
+		e.Reset("bob", bob1, came, [16]byte{1})
+		equal(t, "sends", e.Take(t0).Sends, []Send{{
+			To: "bob", Device: bob1, Via: want, Payload: Payload{Kind: KindReset, Reset: &Reset{Session: [16]byte{1}}},
+		}})
+	}
+}
+
 func TestPunch(t *testing.T) {
 	e := New("alice", Snapshot{}, Limits{})
 	p := &Punch{Step: PunchOffer, Token: [8]byte{7}}

@@ -237,9 +237,10 @@ func (e *Engine) Ping(name Account, d Device, w Way, token [8]byte) bool {
 	return true
 }
 
-// Reset tells a device that one of its sessions cannot be opened here.
-func (e *Engine) Reset(name Account, d Device, session [16]byte) {
-	e.reply(e.remote(name, d), "", Payload{Kind: KindReset, Reset: &Reset{Session: session}})
+// Reset tells a device that one of its sessions, of which something has come by a way, cannot be opened here. It goes back by the rendezvous where that
+// has come by it, as an acknowledgement does: the direct way may be dead.
+func (e *Engine) Reset(name Account, d Device, came Way, session [16]byte) {
+	e.reply(e.remote(name, d), came, Payload{Kind: KindReset, Reset: &Reset{Session: session}})
 }
 
 // Seen tells all devices of an account that a person has seen what each of them has sent so far.
