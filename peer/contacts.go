@@ -43,8 +43,10 @@ type device struct {
 	link    *link.Link         // open direct way, or nil
 	linkWay Way
 	ways    route.Table
-	punch   *punch        // under way, or nil
-	trying  chan struct{} // closed when the look for a direct way that is under way has ended; nil: none is
+	punch   *punch         // under way, or nil
+	punched string         // the latest connection that a punch has made
+	told    []ma.Multiaddr // its addresses for the latest punch
+	trying  chan struct{}  // closed when the look for a direct way that is under way has ended; nil: none is
 
 	inits      *rate.Limiter // of the sessions that it opens
 	resetAsked time.Time     // when we last asked it for a new session

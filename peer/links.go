@@ -25,6 +25,8 @@ const (
 	headStart = 80 * time.Millisecond
 	// talking is how long after the latest message a direct way is kept up or looked for.
 	talking = 10 * time.Minute
+	// freshSession is how old a session may be for its opening to have been lost, when a way comes into doubt.
+	freshSession = 2 * time.Second
 	// Devices that are not known may greet us this often. Each costs a look-up, which anybody on the LAN can cause.
 	greetingsPerSecond = 5
 	greetingsBurst     = 50
@@ -153,6 +155,7 @@ func (c *core) open(id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
 	ctx, cancel := context.WithTimeout(c.dialCtx, dialTime)
 	defer cancel()
 	c.clearBackoff(id)
+	c.host.Peerstore().ClearAddrs(id) // those of a punch are for a punch: nobody is to take the one for the other
 	if err := c.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
 		return nil, err
 	}
@@ -201,6 +204,9 @@ func (c *core) doubted(l *link.Link, doubtful bool) {
 	c.post(func() {
 		if d := c.devices[l.Remote().Fingerprint]; d != nil && d.link == l {
 			c.log.Debug("direct way in doubt", slog.String("device", d.Fingerprint.Device()), slog.Bool("doubtful", doubtful))
+			if s := c.senders[d.Fingerprint]; doubtful && s != nil && time.Since(s.begun) < freshSession {
+				delete(c.senders, d.Fingerprint) // its opening is on a way that may be dead: nothing that follows could be opened
+			}
 			c.engine.DirectDoubt(time.Now(), d.Fingerprint, doubtful)
 		}
 	})
@@ -288,6 +294,10 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	fp := d.Fingerprint
 	c.spawn(func() {
 		<-l.Done()
+		if errors.Is(l.Err(), link.ErrSilent) {
+			// What is below it is dead too: libp2p would take it for alive, and the next link would be opened on it. A punch may have made two.
+			_ = c.host.Network().ClosePeer(conn.RemotePeer())
+		}
 		c.post(func() {
 			if d := c.devices[fp]; d != nil {
 				c.linkDown(d, l, "link ended")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -160,7 +161,7 @@ func (c *core) theirs(raw [][]byte) []ma.Multiaddr {
 
 // meet dials a device, which dials us, after a wait. The side that has offered opens the link.
 func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duration) {
-	p.dialled = time.Now()
+	p.dialled, d.told = time.Now(), addrs
 	c.spawn(func() {
 		pause(c.dialCtx, wait)
 		l, err := c.openTogether(d.id, addrs, p.ours)
@@ -200,10 +201,17 @@ func (c *core) punchFailed(d *device, p *punch, cause error) {
 	c.searched(d)
 }
 
-// wayBy names the direct way to a device over a connection.
+// wayBy names the direct way to a device over a connection. One that a punch has made goes to an address which was told for it and not published, or was made
+// while we dialled each other; a punch may make two, and the second is used when the first has ended.
 func (d *device) wayBy(conn network.Conn) Way {
-	w := wayOver(conn.RemoteMultiaddr())
-	if p := d.punch; w == WayDirect && p != nil && !p.dialled.IsZero() && !conn.Stat().Opened.Before(p.dialled) {
+	w, there := wayOver(conn.RemoteMultiaddr()), conn.RemoteMultiaddr()
+	if w != WayDirect {
+		return w
+	}
+	p := d.punch
+	during := p != nil && !p.dialled.IsZero() && !conn.Stat().Opened.Before(p.dialled)
+	if during || conn.ID() == d.punched || ma.Contains(d.told, there) && !slices.Contains(d.Addrs, there.String()) {
+		d.punched = conn.ID()
 		return WayPunched
 	}
 	return w

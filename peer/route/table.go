@@ -14,7 +14,8 @@ const (
 	alonePause = time.Second
 	// A punch costs both sides and the rendezvous more than a dial.
 	punchPause    = 4 * time.Second
-	maxPunchPause = 10 * time.Minute
+	maxPunchPause = time.Minute
+	vainPause     = 10 * time.Minute // where it is known why it cannot succeed
 	// lostPause is the time after which a punched way that was lost is punched again, where that has not failed.
 	lostPause = time.Second
 	// A dial that may succeed has a start before a punch, and more of one where it is the other side that must dial us.
@@ -153,11 +154,14 @@ func (t *Table) MayPunch(now time.Time, s *Surroundings) bool {
 	if !t.punchable(s) || t.punch.running || now.Before(t.Start(s)) {
 		return false
 	}
-	first := punchPause
-	if unpunched(s.Here, t.There) != PunchFailed && t.punch.tried() {
-		first = maxPunchPause
+	first, most := punchPause, maxPunchPause
+	switch {
+	case t.lost == delivery.WayPunched:
+		most = punchPause // it has worked: when it is there again it is found within 10 s
+	case unpunched(s.Here, t.There) != PunchFailed && t.punch.tried():
+		first, most = vainPause, vainPause
 	}
-	return !now.Before(t.punch.again(first, maxPunchPause))
+	return !now.Before(t.punch.again(first, most))
 }
 
 // punchable reports whether a punch is possible, needed and allowed.

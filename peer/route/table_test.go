@@ -199,13 +199,21 @@ func TestTries(t *testing.T) {
 	check("after its pause", punchPause, true, true)
 	table.There.Ports = PortsChanging
 	check("in vain", punchPause, true, false)
-	check("in vain, much later", maxPunchPause, true, true)
+	check("in vain, much later", vainPause, true, true)
 	table.There.Ports = PortsKept
 	table.Opened(Open{Way: delivery.WayPunched})
 	check("open", time.Hour, false, false)
 	table.Closed(epoch)
 	check("just lost", lostPause-1, true, false)
 	check("lost", lostPause, true, true)
+	for range 5 {
+		table.Punching()
+		table.PunchFailed(epoch)
+	}
+	check("lost for long", punchPause-1, true, false)
+	check("and tried all the same", punchPause, true, true)
+	table.Opened(Open{Way: delivery.WayPunched})
+	table.Closed(epoch)
 	table.Policy = Relay
 	check("not allowed", lostPause, false, false)
 	table.Policy, table.Online = Auto, false
