@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
 		results.print(os.Stdout)
+		outages.print(os.Stdout)
 		os.Exit(code)
 	}))
 }
@@ -49,6 +50,9 @@ func unable() string {
 		if _, err := exec.LookPath(tool); err != nil {
 			return tool + " is missing"
 		}
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return "there is no TUN here"
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package natlab
 
 import (
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -86,6 +87,7 @@ var (
 type site struct {
 	w      *internet
 	router string // namespace
+	public netip.Addr
 	prefix string // three octets
 	hosts  int
 }
@@ -94,7 +96,8 @@ type site struct {
 // needs in the router's table.
 func (w *internet) behind(name string, r router) *site {
 	w.t.Helper()
-	s := &site{w: w, router: w.host("nat"+name, w.address()), prefix: r.network}
+	public := w.address()
+	s := &site{w: w, router: w.host("nat"+name, public), public: netip.MustParseAddr(public), prefix: r.network}
 	if s.prefix == "" {
 		s.prefix = fmt.Sprintf("10.%d.0", w.places)
 	}

@@ -69,3 +69,53 @@ func (t *table) print(out io.Writer) {
 	_ = w.Flush() // to standard output
 	fmt.Fprintf(out, "%d of %d pairs are as expected\n", len(t.rows)-wrong, len(t.rows))
 }
+
+// outages collects what the cuts of a direct way have led to.
+var outages outageTable
+
+// outageTable is what is printed of them.
+type outageTable struct {
+	mu       sync.Mutex // guards the following
+	all      []outage
+	messages int
+}
+
+func (t *outageTable) add(all []outage, messages int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all, t.messages = all, messages
+}
+
+// print writes the longest times of all cuts.
+func (t *outageTable) print(out io.Writer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.all) == 0 {
+		return
+	}
+	var worst outage
+	for _, o := range t.all {
+		worst.slowest, worst.left, worst.back = max(worst.slowest, o.slowest), max(worst.left, o.left), max(worst.back, o.back)
+	}
+	fmt.Fprintf(out, "%d messages while the direct way was cut %d times: none lost, doubled or out of order\n", t.messages, len(t.all))
+	fmt.Fprintf(out, "the slowest message took %v; the way was given up after %v at most, and used again %v after its return\n",
+		worst.slowest.Round(time.Millisecond), worst.left.Round(time.Millisecond), worst.back.Round(time.Millisecond))
+}
+
+// progress counts messages.
+type progress struct {
+	mu   sync.Mutex
+	sent int // guarded by mu
+}
+
+func (p *progress) step() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent++
+}
+
+func (p *progress) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
+}

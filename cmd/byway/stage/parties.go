@@ -217,6 +217,8 @@ type Event struct {
 	MS          *float64 `json:"ms"`
 	Reason      string   `json:"reason"`
 	Online      *bool    `json:"online"`
+	Old         string   `json:"old"`
+	New         string   `json:"new"`
 	Change      string   `json:"change"`
 	Fingerprint string   `json:"fingerprint"`
 	Blocked     *bool    `json:"blocked"`
