@@ -60,8 +60,9 @@ func (t *Table) trying(w delivery.Way) bool {
 		return t.dial.running && t.Addresses.has(w)
 	case delivery.WayPunched:
 		return t.punch.running
+	default:
+		return false
 	}
-	return false
 }
 
 // stands returns why a message cannot go by a way now, or none where it can.
