@@ -44,7 +44,7 @@ type Session struct {
 
 // Blocked is an envelope from a device whose keys the person has not accepted.
 type Blocked struct {
-	ID       int64 // given by the store
+	ID       int64 // given by Commit; they rise
 	Account  delivery.Account
 	Device   delivery.Device
 	Way      delivery.Way

@@ -30,6 +30,7 @@ func (s *Store) tryCommit(ctx context.Context, b *Batch) error {
 	if s.journal == nil || s.failed != nil {
 		return errNotNow
 	}
+	s.w.number(b)
 	plain, err := b.encode(s.record[:0])
 	if err != nil {
 		return err
@@ -99,6 +100,7 @@ func (s *Store) commitDirectly(ctx context.Context, b *Batch) error {
 	if s.journal == nil {
 		s.renewLocked()
 	}
+	s.w.number(b)
 	if err := s.takeLocked(b); err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func TestCodec(t *testing.T) {
 	}
 	want.Contacts = []*Contact{{Name: "bob", Devices: []*Device{{Fingerprint: bob1, Trust: Accepted}}, FirstSeen: t0, Active: t0}}
 	want.Sessions = []Session{{ID: session.ID{1}, Device: bob1, Used: t0, State: []byte{}}, {ID: session.ID{2}, Device: bob2, Used: t0}}
-	want.Blocked = []Blocked{{Account: "bob", Device: bob2, Way: delivery.WayLAN, Envelope: []byte("envelope")}}
+	want.Blocked = []Blocked{{ID: 7, Account: "bob", Device: bob2, Way: delivery.WayLAN, Envelope: []byte("envelope")}}
 	b, err := want.encode(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -314,6 +314,21 @@ func TestLostRecord(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 	commit(t, rest, ops(delivery.OpReceive{Message: incoming(4, "goes on")}, delivery.OpEnqueue{Message: outgoing(4, "goes on")}))
+}
+
+// TestLostPlace loses the row that says how far the journal was carried over. What the file has is not taken in again, and what it has not is.
+func TestLostPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	s := open(t, path)
+	everyOp(t, s)
+	settle(t, s)
+	commit(t, s, ops(delivery.OpReceive{Message: incoming(8, "theirs")}, delivery.OpNext{Device: bob1, Next: 9}))
+	if _, err := s.write.Exec("DELETE FROM journal"); err != nil {
+		t.Fatal(err)
+	}
+	after := image(t, path)
+	want := contents(t, s)
+	equal(t, "without the place", contents(t, open(t, after)), want)
 }
 
 // TestLongBatch commits more at once than a journal holds, and crashes.

@@ -163,6 +163,7 @@ func (c *codec) batch(b *Batch) (err error) {
 		}
 	})
 	list(c, &b.Blocked, func(v *Blocked) {
+		c.int(&v.ID)
 		text(c, &v.Account)
 		c.fixed(v.Device[:])
 		text(c, &v.Way)

@@ -58,14 +58,19 @@ func (s *Store) rememberLocked(ctx context.Context) (damage []string, err error)
 		return nil, err
 	}
 	var applied uint64
-	if err := each(ctx, s.write, "SELECT applied FROM journal", func(r *sql.Rows) error { return r.Scan(&applied) }); err != nil {
+	known := s.file.Report() == nil // else the row may be among what was lost
+	err = each(ctx, s.write, "SELECT applied FROM journal", func(r *sql.Rows) error { known = true; return r.Scan(&applied) })
+	if err != nil {
 		return nil, err
 	}
 	found, err := journal.Read(s.journalPath(), applied)
 	if err != nil {
 		return nil, err
 	}
-	damage, s.seq = found.Damage, max(s.seq, applied)
+	if damage = found.Damage; !known { // what the file has already must not be taken in again
+		found.Records, damage = found.Newest(), nil
+	}
+	s.seq = max(s.seq, applied)
 	w := newWriter(s, mem)
 	for _, r := range found.Records {
 		s.seq = max(s.seq, r.Seq)

@@ -85,15 +85,25 @@ func blockedLabel(d delivery.Device) string { return fmt.Sprintf("blocked %x", d
 
 // block keeps an envelope, or counts it where too many wait already: its sender holds it too, and a stranger must not be able to fail a batch.
 func (w *writer) block(x *Blocked) {
+	if x.ID <= w.mem.lastBlocked {
+		return // a replay: it was kept before, and may have been dealt with since
+	}
+	w.mem.lastBlocked = x.ID
 	if w.mem.waiting[x.Device] >= maxBlocked {
 		w.refused++
 		return
 	}
-	w.mem.lastBlocked++
-	w.mem.blocked[w.mem.lastBlocked] = x.Device
+	w.mem.blocked[x.ID] = x.Device
 	w.mem.waiting[x.Device]++
 	w.do("INSERT INTO blocked (id, device, tag, way, envelope) VALUES (?, ?, ?, ?, ?)",
-		w.mem.lastBlocked, slices.Clone(x.Device[:]), w.s.tag(string(x.Account)), string(x.Way), w.s.box.seal(blockedLabel(x.Device), x.Envelope))
+		x.ID, slices.Clone(x.Device[:]), w.s.tag(string(x.Account)), string(x.Way), w.s.box.seal(blockedLabel(x.Device), x.Envelope))
+}
+
+// number gives the envelopes of a batch their ids, before they are written anywhere.
+func (w *writer) number(b *Batch) {
+	for i := range b.Blocked {
+		b.Blocked[i].ID = w.mem.lastBlocked + int64(i) + 1
+	}
 }
 
 // unblock forgets an envelope that was dealt with.

@@ -103,7 +103,7 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 		stop: func() {},
 	}
 	s.file, err = sqlitefile.Open(ctx, path, sqlitefile.Options{
-		Readers: 3, Writing: []string{"temp_store(memory)"}, Reading: []string{"temp_store(memory)"}, Checkpoint: 4000,
+		Readers: 3, Writing: []string{"temp_store(memory)", "cache_spill(false)"}, Reading: []string{"temp_store(memory)"}, Checkpoint: 4000,
 		Inspect: inspect, Prepare: migrate, Rescued: s.rescued, Pinned: []string{"goose_db_version"},
 	})
 	if err != nil {

@@ -95,6 +95,28 @@ func TestRing(t *testing.T) {
 	})
 }
 
+// TestNewest releases records and writes over some of them: all that were not released stand behind the last gap.
+func TestNewest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := create(t, path, 512, 1)
+	defer j.Close()
+	for n := range 20 {
+		if err := j.Append(make([]byte, 10*(n%7))); err != nil {
+			t.Fatal(err)
+		}
+		if n%5 == 3 {
+			j.Release(j.Next() - 2)
+		}
+		newest, held := read(t, path, 0).Newest(), j.held
+		if len(newest) < len(held) || newest[len(newest)-1].Seq != j.Next()-1 || newest[0].Seq > held[0].seq {
+			t.Fatalf("after record %d: got %d to %d, held are %d to %d", n+1, newest[0].Seq, newest[len(newest)-1].Seq, held[0].seq, held[len(held)-1].seq)
+		}
+	}
+	if newest := (Found{}).Newest(); len(newest) != 0 {
+		t.Errorf("got %v of nothing", newest)
+	}
+}
+
 // TestTorn cuts the last record short at each place: what was there before is found, and nothing is called damaged.
 func TestTorn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")

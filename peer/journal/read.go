@@ -25,6 +25,17 @@ type Found struct {
 	Damage  []string // what was wrong, for a person; empty: nothing
 }
 
+// Newest returns the records behind the last gap. All that were not released are among them: what was released long ago may still stand where nothing has
+// been written over it, but what came after that has been.
+func (f Found) Newest() []Record {
+	for i := len(f.Records) - 1; i > 0; i-- {
+		if f.Records[i-1].Seq+1 != f.Records[i].Seq {
+			return f.Records[i:]
+		}
+	}
+	return f.Records
+}
+
 // maxFile bounds what is read of a file that somebody has put in our place, in bytes.
 const maxFile = 1 << 30
 
