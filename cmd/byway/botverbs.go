@@ -13,13 +13,20 @@ func botSend(ctx context.Context, b *bot, c *botCommand) error {
 		return err
 	}
 	ref := b.outgoing.begin(string(c.ID))
-	_, err = do(ctx, b.s, func(cl *api.Client) (peer.Receipt, error) {
+	var by *api.Client
+	receipt, err := do(ctx, b.s, func(cl *api.Client) (peer.Receipt, error) {
+		by = cl
 		return cl.Send(ctx, c.user(), text, peer.SendOptions{Way: c.Way, Ref: ref})
 	})
 	if err != nil {
 		b.outgoing.end(ref)
+		return err
 	}
-	return err
+	if e := b.outgoing.accepted(ref, receipt, by); e != nil {
+		_, _ = b.outgoing.claim(e) // it is ours
+		return b.p.lines.event(*e)
+	}
+	return nil
 }
 
 func botWay(ctx context.Context, b *bot, c *botCommand) error {

@@ -77,7 +77,9 @@ func (c *chat) send(ctx context.Context, l chatLine) error {
 	}
 	id := c.underWay.add(text)
 	ref := c.outgoing.begin(id)
-	_, err = do(ctx, c.s, func(cl *api.Client) (peer.Receipt, error) {
+	var by *api.Client
+	receipt, err := do(ctx, c.s, func(cl *api.Client) (peer.Receipt, error) {
+		by = cl
 		return cl.Send(ctx, to, text, peer.SendOptions{Ref: ref})
 	})
 	if err != nil {
@@ -85,6 +87,7 @@ func (c *chat) send(ctx context.Context, l chatLine) error {
 		c.underWay.drop(id)
 		return c.colonHint(l, err)
 	}
+	_ = c.outgoing.accepted(ref, receipt, by) // the chat does not tell what is merely accepted
 	c.last.choose(to)
 	return nil
 }

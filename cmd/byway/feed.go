@@ -19,6 +19,7 @@ type feed struct {
 	shown *shower // nil: nothing of it is printed
 
 	// owned by whoever ranges over Events
+	moved  func(*api.Client) []peer.Event // told of each peer after the first, returns what the one before did not tell; nil: nobody asks
 	client *api.Client
 	sub    *api.Subscription
 	last   uint64 // seq of the last event of client; 0: none yet
@@ -93,8 +94,24 @@ func (f *feed) Events(ctx context.Context) iter.Seq2[peer.Event, error] {
 				yield(peer.Event{}, err)
 				return
 			}
+			if !f.makeUp(yield) {
+				return
+			}
 		}
 	}
+}
+
+// makeUp yields what the peer before should have told; more is false when the caller wants no more.
+func (f *feed) makeUp(yield func(peer.Event, error) bool) (more bool) {
+	if f.moved == nil {
+		return true
+	}
+	for _, e := range f.moved(f.client) {
+		if !yield(e, nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // drain yields the events of one subscription and returns why it ended; more is false when the caller wants no more.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/api"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -285,11 +286,12 @@ func TestOutgoing(t *testing.T) {
 	o, other := newOutgoing(), newOutgoing()
 	ref := o.begin("7:8")
 	e := peer.Event{Re: ref}
-	if other.claim(&e) || e.Re != "" {
+	if _, ours := other.claim(&e); ours || e.Re != "" {
 		t.Errorf("another face claims %q", ref)
 	}
-	if e.Re = ref; !o.claim(&e) || e.Re != "7:8" {
-		t.Errorf("got re %q, want 7:8", e.Re)
+	e.Re = ref
+	if got, ours := o.claim(&e); !ours || got != ref || e.Re != "7:8" {
+		t.Errorf("got ref %q and re %q, want %q and 7:8", got, e.Re, ref)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -299,6 +301,39 @@ func TestOutgoing(t *testing.T) {
 	o.end(ref)
 	if left := o.wait(t.Context()); left != 0 {
 		t.Errorf("got %d waiting, want 0", left)
+	}
+}
+
+// TestOutgoingOutlivesItsPeer has the peer end that accepted messages. What it did not tell is told once, whether its answer came before or after the next
+// peer was followed, and what the next one tells is known by the message's own id.
+func TestOutgoingOutlivesItsPeer(t *testing.T) {
+	o, first, second := newOutgoing(), new(api.Client), new(api.Client)
+	if made := o.follow(first); len(made) != 0 {
+		t.Errorf("made up %v", made)
+	}
+	told, untold, late := o.begin("1"), o.begin("2"), o.begin("3")
+	if e := o.accepted(told, peer.Receipt{ID: "a", To: "bob", N: 1}, first); e != nil {
+		t.Errorf("made up %v", e)
+	}
+	_ = o.accepted(untold, peer.Receipt{ID: "b", To: "bob", N: 2}, first)
+	_, _ = o.claim(&peer.Event{Type: peer.EventState, State: peer.StateAccepted, Re: told, ID: "a"})
+	made := o.follow(second)
+	if len(made) != 1 || made[0].Re != untold || made[0].ID != "b" || made[0].N != 2 || made[0].State != peer.StateAccepted {
+		t.Errorf("got %+v, want that %q is accepted", made, untold)
+	}
+	if again := o.follow(second); len(again) != 0 {
+		t.Errorf("told again: %v", again)
+	}
+	if e := o.accepted(late, peer.Receipt{ID: "c", To: "bob", N: 3}, first); e == nil || e.Re != late {
+		t.Errorf("got %v, want that %q is accepted", e, late)
+	}
+	e := peer.Event{Type: peer.EventState, State: peer.StateDelivered, ID: "b"}
+	if ref, ours := o.claim(&e); !ours || ref != untold || e.Re != "2" {
+		t.Errorf("got ref %q and re %q, want %q and 2", ref, e.Re, untold)
+	}
+	o.end(untold)
+	if len(o.byID) != 2 {
+		t.Errorf("%d messages are known by their ids, want 2", len(o.byID))
 	}
 }
 

@@ -136,12 +136,13 @@ func showEvents(work context.Context, shown *shower, f *feed, o *outgoing, show 
 			err = failed
 		}
 	}()
+	f.moved = o.follow
+	_ = o.follow(f.client) // nothing is on its way yet
 	for e, err := range f.Events(work) {
 		if err != nil {
 			return err
 		}
-		ref := e.Re
-		ours := o.claim(&e)
+		ref, ours := o.claim(&e)
 		if err := show(&e, ours); err != nil {
 			return err
 		}
