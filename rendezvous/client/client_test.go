@@ -451,3 +451,19 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswerBeforeTheEnd: a rendezvous that answers and hangs up has answered.
+func TestAnswerBeforeTheEnd(t *testing.T) {
+	c := &Conn{done: make(chan struct{})}
+	close(c.done)
+	answer := make(chan *rendezvous.Frame, 1)
+	for range 64 { // select takes either
+		answer <- &rendezvous.Frame{Id: 7}
+		if got, err := c.await(t.Context(), answer); err != nil || got.GetId() != 7 {
+			t.Fatalf("got %v and %v", got, err)
+		}
+	}
+	if _, err := c.await(t.Context(), answer); err == nil {
+		t.Error("an answer that never came")
+	}
+}

@@ -160,15 +160,29 @@ func (c *Conn) call(ctx context.Context, f *rendezvous.Frame) (*rendezvous.Frame
 	if err := c.add(f); err != nil {
 		return nil, err
 	}
+	got, err := c.await(ctx, answer)
+	if err != nil {
+		return nil, err
+	}
+	if failure := got.GetFailure(); failure != nil {
+		return nil, failure.Err()
+	}
+	return got, nil
+}
+
+// await waits for an answer. One that has come counts, though the connection has ended behind it.
+func (c *Conn) await(ctx context.Context, answer <-chan *rendezvous.Frame) (*rendezvous.Frame, error) {
 	select {
 	case got := <-answer:
-		if failure := got.GetFailure(); failure != nil {
-			return nil, failure.Err()
-		}
 		return got, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-c.done:
+	}
+	select {
+	case got := <-answer:
+		return got, nil
+	default:
 		return nil, fmt.Errorf("wait for the rendezvous's answer: %w", c.Err())
 	}
 }
