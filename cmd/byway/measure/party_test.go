@@ -30,14 +30,6 @@ func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
 	tb.Helper()
 	dir, names := tb.TempDir(), people.peers(tb, n)
 	parties := make([]*party, n)
-	tb.Cleanup(func() {
-		_ = inParallel(8, n, func(i int) error {
-			if parties[i] != nil {
-				parties[i].stop(tb)
-			}
-			return nil
-		})
-	})
 	for _, name := range names {
 		people.copyHome(tb, name, filepath.Join(dir, name))
 	}
@@ -54,6 +46,13 @@ func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
 			tb.Fatal(err)
 		}
 	}
+	// Last, so that it comes first: what start has each of them do would stop one after the other.
+	tb.Cleanup(func() {
+		_ = inParallel(8, n, func(i int) error {
+			parties[i].stop(tb)
+			return nil
+		})
+	})
 	return parties
 }
 
