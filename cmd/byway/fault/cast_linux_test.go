@@ -174,7 +174,7 @@ func campaign(t *testing.T, faults string, casts, strikes, messages int, where f
 // copyTree copies a directory as it is.
 func copyTree(t testing.TB, from, to string) {
 	t.Helper()
-	if err := run("cp", "-a", from, to); err != nil {
+	if err := stage.Tool("cp", "-a", from, to); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -19,7 +19,7 @@ func withDisks(t testing.TB) setting {
 // TestPowerCut cuts the power of one disk after the other, and of all at once, at a random moment while everybody writes to everybody.
 // TestPowerCutOfLyingDisks is its control.
 func TestPowerCut(t *testing.T) {
-	begin(t, mounting, tracing)
+	roll.Begin(t, mounting, tracing)
 	campaign(t, "power cuts", size(1, 6), size(10, 50), size(10, 18), withDisks, func(c *cast, round int) { c.cutPower(victims(round)) })
 }
 
@@ -87,7 +87,7 @@ func (c *cast) light(of []string) {
 // TestPowerCutOfLyingDisks is the control of TestPowerCut, and of TestFailedSync, whose programs would be as wrong if they took an error for a success:
 // the same with disks that call durable what they have only in memory. Then messages must be missing.
 func TestPowerCutOfLyingDisks(t *testing.T) {
-	begin(t, mounting, tracing)
+	roll.Begin(t, mounting, tracing)
 	c := newCast(t, withDisks(t))
 	c.everybody()
 	const lie = "retval=0"

@@ -18,7 +18,7 @@ import (
 // error and the damaged file is kept; what somebody has received and lost is called missing; and the conversation goes on. Each round is its own
 // control: what nobody notices fails it.
 func TestFlippedBit(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	rounds := size(3, 60)
 	c, alice, bob := couple(t)
 	c.chatter(40)()
@@ -63,7 +63,7 @@ func TestFlippedBit(t *testing.T) {
 // database's log is left out, whose own checksums cannot tell some bits from others: there a page may be lost, with what was in it.
 // TestKillWithoutWrites is its control.
 func TestKillAndFlip(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	campaign(t, "kill -9 and a flipped bit", size(1, 5), size(12, 60), 10, inMemory, func(c *cast, round int) {
 		name := victims(round % (len(names) + 1))[0]
 		c.program(name).Kill()

@@ -23,7 +23,7 @@ func (c *cast) speak(count int, a, b *voice) {
 // is not known. The conversation goes on in both directions, and nobody is shown anything twice. TestLedger is the control of all that is done to
 // homes.
 func TestRestoredHome(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	c, alice, bob := couple(t)
 	c.speak(5, alice, bob)
 	alice.stop()
@@ -54,7 +54,7 @@ func (c *cast) expectGaps() {
 
 // TestCopiedHome runs a home and a copy of it, first in turns and then at once. Whatever either has accepted is shown, once.
 func TestCopiedHome(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	turns := size(4, 20)
 	c, alice, bob := couple(t)
 	c.speak(5, alice, bob)
@@ -98,7 +98,7 @@ func (c *cast) atOnce(original, copied string) {
 // TestTwoFaces has two programs share a home. When the one that owns the peer is killed, the other goes on. Either shows what comes while both
 // run, and nothing else is shown more than once.
 func TestTwoFaces(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	rounds := size(3, 20)
 	c, owner, bob := couple(t)
 	for round := range rounds {

@@ -17,7 +17,7 @@ import (
 // TestFailedSync has the disk of the rendezvous, of a sender and of a recipient refuse to make anything durable for a while, and cuts its power
 // after that. Nothing that was called accepted, stored or delivered meanwhile may be missing afterwards. TestPowerCutOfLyingDisks is its control.
 func TestFailedSync(t *testing.T) {
-	begin(t, mounting, tracing)
+	roll.Begin(t, mounting, tracing)
 	rounds := size(4, 24)
 	c := newCast(t, withDisks(t))
 	c.everybody()
@@ -58,7 +58,7 @@ func (c *cast) program(name string) *stage.Process {
 // TestSyncRecovers has each program's disk fail for a while and then work again: the program, which goes on or ends, is usable again at
 // once or after a restart, and nothing is missing. TestKillWithoutWrites is its control.
 func TestSyncRecovers(t *testing.T) {
-	begin(t, tracing)
+	roll.Begin(t, tracing)
 	for _, fault := range []string{"EIO", "ENOSPC"} {
 		t.Run(fault, func(t *testing.T) {
 			c := newCast(t, setting{})
@@ -97,7 +97,7 @@ func (c *cast) revive(name string) {
 
 // TestKillAtCall kills programs as they enter one of the system calls that move or remove what is durable. TestKillWithoutWrites is its control.
 func TestKillAtCall(t *testing.T) {
-	begin(t, tracing)
+	roll.Begin(t, tracing)
 	rounds := size(8, 60)
 	c := newCast(t, setting{})
 	c.everybody()
@@ -125,7 +125,7 @@ func TestKillAtCall(t *testing.T) {
 // TestKillAtStart kills programs as they enter such a call for the nth time, from their start and their registration on, until one gets by.
 // Each must leave a home and a data directory that the next can use. That the first of them is killed shows that the others may be.
 func TestKillAtStart(t *testing.T) {
-	begin(t, tracing)
+	roll.Begin(t, tracing)
 	most, dir := size(4, 40), t.TempDir()
 	o := stage.Serve(t, "", stage.Loopback...)
 	until(t, most, func(n int) (killed bool) {
@@ -201,7 +201,7 @@ func stopTraced(t testing.TB, p *stage.Process) {
 // TestSlowSync has the rendezvous's disk take 300 ms to make anything durable. Many messages share each wait, and what needs no disk does
 // not wait at all.
 func TestSlowSync(t *testing.T) {
-	begin(t, tracing)
+	roll.Begin(t, tracing)
 	const letters = 400
 	c := newCast(t, setting{})
 	c.everybody()

@@ -11,7 +11,7 @@ import (
 // TestKill kills a random one of three peers and their rendezvous with -9, 0 to 50 ms after one of them has called a message accepted, stored or
 // delivered, and starts it again, while all of them write to all others. TestKillWithoutWrites is its control.
 func TestKill(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	campaign(t, "kill -9", size(1, 10), size(25, 100), size(10, 18), inMemory, func(c *cast, _ int) { c.killOne() })
 }
 
@@ -56,7 +56,7 @@ func (c *cast) breathe() {
 
 // TestKillWithoutWrites is the control of whatever kills: programs that were killed and whose last writes had never reached their files. Then messages must be missing.
 func TestKillWithoutWrites(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	c := newCast(t, setting{})
 	c.everybody()
 	wait := c.chatter(20)

@@ -11,7 +11,7 @@ import (
 
 // TestLedger is the control of everybody who asks a ledger: told of each fault there is, it counts it.
 func TestLedger(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	shown := func(l *ledger, screen uint64, w *letter) {
 		l.note("bob", screen, &stage.Event{Type: "message", From: "alice", Body: &w.body})
 	}

@@ -18,7 +18,7 @@ func (c *cast) away(name string) {
 // TestMailbox has somebody write to an absent user while the rendezvous is killed five times. All comes, in order, when the user is back. TestLedger
 // is its control.
 func TestMailbox(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	const kills = 5
 	letters := size(300, 1000)
 	c, alice, bob := couple(t)
@@ -66,7 +66,7 @@ func (l *ledger) storedLocked() (n int) {
 // TestDrain has the rendezvous leave while everybody writes: at once, with nothing lost, and everybody is back soon after the next has come. TestLedger
 // is its control.
 func TestDrain(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	rounds := size(2, 20)
 	c := newCast(t, setting{})
 	c.everybody()
@@ -100,7 +100,7 @@ func TestDrain(t *testing.T) {
 // TestQuota fills a mailbox: its sender is told, others are not affected, and when the user is back everything that was accepted comes. What one
 // sender may keep in one mailbox is 32 MiB. TestLedger is its control, and that of TestFullDisk.
 func TestQuota(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	const letters = 560
 	c := newCast(t, setting{})
 	c.everybody()
@@ -133,7 +133,7 @@ func TestQuota(t *testing.T) {
 // TestFullDisk fills the disk of the rendezvous, and of a sender, while everybody writes. What cannot be kept is refused with that reason,
 // enrolled devices sign in all the same, and everything goes on when there is room again.
 func TestFullDisk(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	disks := map[string]*stage.Disk{}
 	for _, name := range []string{"rendezvous", "alice"} {
 		disks[name] = stage.NewDisk(t, "8m")

@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 	case os.Geteuid() != 0:
 		fmt.Fprintln(os.Stderr, "faults need root: they mount disks and make networks")
 		os.Exit(1)
-	case len(missingTools()) > 0:
-		fmt.Fprintf(os.Stderr, "faults need %s; .ci/run installs them\n", strings.Join(missingTools(), ", "))
+	case len(stage.MissingTools(tools...)) > 0:
+		fmt.Fprintf(os.Stderr, "faults need %s; .ci/run installs them\n", strings.Join(stage.MissingTools(tools...), ", "))
 		os.Exit(1)
 	default:
 		os.Exit(outside())
@@ -95,7 +95,7 @@ func inside(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		summary.print(os.Stdout)
-		summary.printRan(os.Stdout)
+		roll.Print(os.Stdout, "scenarios and controls")
 		os.Exit(code)
 	}))
 }
@@ -122,7 +122,7 @@ func furnish(scratch string) error {
 			return fmt.Errorf("mount a disk in memory: %w", err)
 		}
 	}
-	if err := run("ip", "link", "set", "lo", "up"); err != nil {
+	if err := stage.Tool("ip", "link", "set", "lo", "up"); err != nil {
 		return err
 	}
 	return os.Setenv("TMPDIR", scratch)

@@ -21,7 +21,7 @@ import (
 // takes until it listens, and until somebody is signed in and has their mail. All that waits is still there. TestKillWithoutWrites is its
 // control.
 func TestRestartOfMany(t *testing.T) {
-	begin(t)
+	roll.Begin(t)
 	users := size(10_000, 100_000)
 	const queued, kills = 10, 3
 	c := newCast(t, setting{people: 2})

@@ -13,7 +13,7 @@ import (
 // TestSecondSignal has both programs hang as they leave, where they remove their sockets. A second SIGTERM ends them at once, with the exit code of an
 // interruption. Asked once, which is the control, they leave well when they hang no more.
 func TestSecondSignal(t *testing.T) {
-	begin(t, tracing)
+	roll.Begin(t, tracing)
 	for again, code := range map[bool]int{false: 0, true: 130} {
 		t.Run(fmt.Sprintf("again %v", again), func(t *testing.T) {
 			c := newCast(t, setting{people: 1})

@@ -1,13 +1,9 @@
 package fault
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"sort"
-	"strings"
 	"sync"
 	"text/tabwriter"
 )
@@ -19,8 +15,6 @@ var summary table
 type table struct {
 	mu   sync.Mutex // guards the following
 	rows []tableRow
-	ran  int                 // scenarios and controls that were not skipped
-	lack map[string][]string // those that were, by what they lacked
 }
 
 type tableRow struct {
@@ -34,37 +28,6 @@ func (s *table) add(scenario, faults string, count int, sum tally) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rows = append(s.rows, tableRow{scenario, faults, count, sum})
-}
-
-// ended takes down that a scenario or a control has ended or was skipped, and why.
-func (s *table) ended(scenario string, skipped bool, why string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !skipped {
-		s.ran++
-		return
-	}
-	if s.lack == nil {
-		s.lack = map[string][]string{}
-	}
-	why = cmp.Or(why, "it says why above")
-	s.lack[why] = append(s.lack[why], scenario)
-}
-
-// printRan writes the last line of all: how many ran, and which did not.
-func (s *table) printRan(out io.Writer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(out, "%d scenarios and controls ran", s.ran)
-	for _, why := range slices.Sorted(maps.Keys(s.lack)) {
-		scenarios := s.lack[why]
-		slices.Sort(scenarios)
-		fmt.Fprintf(out, "; SKIPPED %d: %s (%s)", len(scenarios), strings.Join(scenarios, ", "), why)
-	}
-	if len(s.lack) == 0 {
-		fmt.Fprint(out, ", none was skipped")
-	}
-	fmt.Fprintln(out)
 }
 
 // print writes the table, and the sums of all rows.

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
 // volume is a disk of its own, whose power can be cut: an ext4 file system in a file.
@@ -42,7 +44,7 @@ func makeVolume(t testing.TB) *volume {
 		err = os.Mkdir(v.dir, 0o700)
 	}
 	if err == nil {
-		err = run("mkfs.ext4", "-q", "-F", v.image)
+		err = stage.Tool("mkfs.ext4", "-q", "-F", v.image)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +52,7 @@ func makeVolume(t testing.TB) *volume {
 	return v
 }
 
-func (v *volume) mount() error { return run("mount", "-o", "loop", v.image, v.dir) }
+func (v *volume) mount() error { return stage.Tool("mount", "-o", "loop", v.image, v.dir) }
 
 // cut has the disk forget everything that it was not told to keep, as when its power fails. From now on each access to it is an error.
 func (v *volume) cut() {

@@ -43,7 +43,7 @@ func storm(relayed bool) func(from, to netip.Addr) stage.Weather {
 // TestStorm has three people write to each other over a link that loses a fifth of all packets, doubles some and reorders a quarter, on which
 // every connection is reset every two seconds, and where the direct way opens and closes every five.
 func TestStorm(t *testing.T) {
-	begin(t, linking)
+	roll.Begin(t, stage.Linking)
 	const pause = 60 * time.Millisecond
 	total := size(500, 10_000)
 	f, s := town(t)
@@ -92,7 +92,7 @@ func TestStorm(t *testing.T) {
 // TestPartition has nobody reach anybody for a while. What was written meanwhile is shown within five seconds after the network is back, and
 // nobody has dialled anybody more than twice a second. Its control is that packets were lost meanwhile, and attempts to connect seen.
 func TestPartition(t *testing.T) {
-	begin(t, linking)
+	roll.Begin(t, stage.Linking)
 	outage, rounds := time.Duration(size(15, 20))*time.Second, size(1, 6)
 	f, s := town(t)
 	c := newCast(t, s)

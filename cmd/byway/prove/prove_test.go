@@ -6,12 +6,9 @@ package prove_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/byway-chat/byway/cmd/byway/stage"
 )
@@ -26,17 +23,5 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // a number is taken
 	}
-	dir, err := os.MkdirTemp("", "bw-prove-")
-	if err == nil {
-		err = stage.Build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		_ = os.RemoveAll(dir)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	stage.Main(m)
 }
