@@ -55,8 +55,8 @@ fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, a
 	BYWAY_FAULT=long $(GO) test -count=1 -v -parallel 4 -timeout 4h ./cmd/byway/fault | grep --line-buffered -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: lab
-lab: ## the way between two peers in each pair of networks, found in namespaces, against the one that must be found (root; 2 minutes)
-	BYWAY_LAB=1 $(GO) test -count=1 -v -parallel 4 -timeout 10m $(TESTFLAGS) ./cmd/byway/natlab | grep --line-buffered -vE '^ *(=== |--- PASS)'; exit $${PIPESTATUS[0]}
+lab: ## the way between two peers in each pair of networks, found in namespaces, against the one that must be found (root; 4 minutes; LAB=short: 2)
+	BYWAY_LAB=$(or $(LAB),long) $(GO) test -count=1 -v -parallel 4 -timeout 10m $(TESTFLAGS) ./cmd/byway/natlab | grep --line-buffered -vE '^ *(=== |--- PASS)'; exit $${PIPESTATUS[0]}
 
 # Go's fuzzer now and then takes the end of its time for a failure, says nothing but "context deadline exceeded" and keeps no input: that target is
 # fuzzed again. An input that fails is kept in testdata, and fails again.
@@ -108,11 +108,12 @@ gen: ## the Go code of the wire messages
 	cd rendezvous && $(BUF) lint && $(BUF) generate
 
 .PHONY: check
-check: ## what CI runs: lint, a short fuzz of every parser, every test, the short faults
+check: ## what CI runs: lint, a short fuzz of every parser, every test, the short faults and networks
 	$(MAKE) lint
 	$(MAKE) fuzz FUZZTIME=2s
 	$(MAKE) test
 	$(MAKE) fault
+	$(MAKE) lab LAB=short
 
 .PHONY: clean
 clean: ## remove what was built

@@ -13,9 +13,7 @@ import (
 
 // Of the conversation in which the direct way is cut.
 const (
-	cuts     = 10
 	pace     = 12 * time.Millisecond // between two messages
-	enough   = 10_000                // messages
 	shortCut = 3 * time.Second       // the link is in doubt, and not given up
 )
 
@@ -29,7 +27,11 @@ type outage struct {
 // TestCut has alice write to bob behind another router, while what passes between the two routers is cut off and let through again. Nothing may
 // be lost, doubled or out of order.
 func TestCut(t *testing.T) {
-	t.Parallel()
+	roll.Begin(t, stage.Linking, translating)
+	cuts, enough := 2, 1500 // messages
+	if long {
+		cuts, enough = 10, 10_000
+	}
 	w := newInternet(t)
 	a, b := w.behind("a", cone), w.behind("b", cone)
 	place := apart(w, a.host("alice"), b.host("bob"))

@@ -2,6 +2,6 @@
 // translate addresses in the one manner or the other, firewalls, IPv6 on one side only), runs a rendezvous and two peers in each, and compares the
 // way that they find to each other with the one that they must find, and the reason that they give with the true one.
 //
-// `make lab` runs it and prints a table of all pairs of networks; it needs root. The internet of the laboratory is 45.0.0.0/24 and 2a45::/64, which look
+// `make lab` runs it and prints a table of all pairs of networks; it needs root; `make check` runs a shorter form. The internet of the laboratory is 45.0.0.0/24 and 2a45::/64, which look
 // public to the programs, and has no way out. What the kernel or the machine does not allow is skipped in words.
 package natlab

@@ -4,55 +4,44 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
+	"strings"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
-// labVariable must be set in the environment, or nothing runs.
-const labVariable = "BYWAY_LAB"
+// formVariable chooses the form in the environment: "short" or "long"; without it nothing runs.
+const formVariable = "BYWAY_LAB"
+
+// long tells that this is no short run.
+var long = os.Getenv(formVariable) == "long"
+
+// tools are the programs that the laboratory calls. .ci/run installs each that a plain Debian has not; where one is missing, the tests fail.
+var tools = []string{"ip", "nft"}
+
+// translating is the ability to translate and filter addresses.
+var translating = &stage.Ability{Lack: "the kernel has no rules of nftables as routers need them", Probe: probeRules}
+
+// roll has every test.
+var roll stage.Roll
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if why := unable(); why != "" {
-		fmt.Println("skipped:", why)
-		return
-	}
-	dir, err := os.MkdirTemp("", "bw-lab-")
-	if err == nil {
-		err = stage.Build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		_ = os.RemoveAll(dir)
+	missing := stage.MissingTools(tools...)
+	switch {
+	case os.Getenv(formVariable) == "":
+		fmt.Println("skipped: make lab runs these tests")
+	case os.Geteuid() != 0:
+		fmt.Fprintln(os.Stderr, "the laboratory needs root: it makes networks")
 		os.Exit(1)
+	case len(missing) > 0:
+		fmt.Fprintf(os.Stderr, "the laboratory needs %s; .ci/run installs them\n", strings.Join(missing, ", "))
+		os.Exit(1)
+	default:
+		stage.Main(m, func() {
+			results.print(os.Stdout)
+			outages.print(os.Stdout)
+			roll.Print(os.Stdout, "tests of networks")
+		})
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		results.print(os.Stdout)
-		outages.print(os.Stdout)
-		os.Exit(code)
-	}))
-}
-
-// unable says why nothing can be run here.
-func unable() string {
-	if os.Getenv(labVariable) == "" {
-		return "make lab runs these tests"
-	}
-	if os.Geteuid() != 0 {
-		return "making networks needs root"
-	}
-	for _, tool := range []string{"ip", "nft"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return tool + " is missing"
-		}
-	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		return "there is no TUN here"
-	}
-	return ""
 }

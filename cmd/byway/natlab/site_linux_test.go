@@ -3,6 +3,7 @@ package natlab
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func (w *internet) behind(name string, r router) *site {
 				iifname "tun0" drop
 			}
 		}`, masquerade, udp))
-	w.sysctl(s.router, "net.ipv4.ip_forward=1")
+	w.forward(s.router)
 	return s
 }
 
@@ -145,18 +146,40 @@ func (s *site) host(name string) string {
 // rules loads a table of nftables.
 func (w *internet) rules(space, table string) {
 	w.t.Helper()
-	cmd := exec.Command("ip", "netns", "exec", space, "nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(table)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.t.Skipf("skipped: the kernel has no such rules: %v\n%s", err, out)
+	if err := load(space, table); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
-func (w *internet) sysctl(space, setting string) {
-	w.t.Helper()
-	if out, err := exec.Command("ip", "netns", "exec", space, "sysctl", "-qw", setting).CombinedOutput(); err != nil {
-		w.t.Fatalf("sysctl %s: %v\n%s", setting, err, out)
+func load(space, table string) error {
+	cmd := exec.Command("ip", "netns", "exec", space, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(table)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("nft: %w %s", err, out)
 	}
+	return nil
+}
+
+// probeRules loads one rule of each kind that the laboratory uses.
+func probeRules(t testing.TB) error {
+	return load(stage.NewNetwork(t).Space("probe"), `
+		table inet probe {
+			chain translate {
+				type nat hook postrouting priority srcnat;
+				oifname "lo" masquerade fully-random
+			}
+			chain pass {
+				type filter hook forward priority filter; policy drop;
+				meta l4proto udp drop
+				ct state established,related accept
+			}
+		}`)
+}
+
+// forward makes a router of a machine.
+func (w *internet) forward(space string) {
+	w.t.Helper()
+	stage.Inside(w.t, space, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
 }
 
 // lan is one private network without a way out, as a bridge.
