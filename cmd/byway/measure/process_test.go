@@ -40,12 +40,14 @@ var started struct {
 	all []*process // guarded by mu
 }
 
-// start runs a program until the test ends at the latest. It ends at the end of its standard input or at SIGTERM.
+// start runs a program until the test ends at the latest, and on Linux no longer than this process lives. It ends at SIGTERM, and all but the
+// rendezvous at the end of their standard input.
 func start(tb testing.TB, env []string, name string, args ...string) *process {
 	tb.Helper()
 	p := &process{cmd: exec.Command(name, args...)}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "HOME=" + os.DevNull}, env...)
 	p.cmd.Stderr = &p.errors
+	p.cmd.SysProcAttr = bound
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)

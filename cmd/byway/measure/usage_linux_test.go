@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// bound has the kernel kill a program when the thread ends that started it, as all do when this process is killed. Go ends a thread before that only
+// under a goroutine that has locked it, and none here does.
+var bound = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 
 // usage is what a process has used since its start.
 type usage struct {

@@ -3,9 +3,12 @@
 package measure_test
 
 import (
+	"syscall"
 	"testing"
 	"time"
 )
+
+var bound *syscall.SysProcAttr
 
 type usage struct {
 	cpu           time.Duration
