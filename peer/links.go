@@ -49,13 +49,17 @@ func wayOver(a ma.Multiaddr) Way {
 	return WayDirect
 }
 
-// candidates returns the addresses of a device that make sense from here. Loopback addresses of a contact mean this machine, and do so
-// only while the rendezvous is on it too: otherwise a published 127.0.0.1 would make us knock at our own services.
+// reachable reports whether an address that a contact has told makes sense from here. A loopback address of a contact means this machine, and does so
+// only while the rendezvous is on it too: otherwise a 127.0.0.1 that it tells would make us knock at our own services.
+func (c *core) reachable(a ma.Multiaddr) bool {
+	return dialable(a) && (!manet.IsIPLoopback(a) || c.conn != nil && isLoopback(c.conn.Remote()))
+}
+
+// candidates returns the published addresses of a device that make sense from here.
 func (c *core) candidates(d *device) []ma.Multiaddr {
-	local := c.conn != nil && isLoopback(c.conn.Remote())
 	var out []ma.Multiaddr
 	for _, a := range parseAddrs(d.Addrs) {
-		if dialable(a) && (local || !manet.IsIPLoopback(a)) {
+		if c.reachable(a) {
 			out = append(out, a)
 		}
 	}

@@ -149,10 +149,9 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 
 // theirs returns the addresses of a punch that may be dialled.
 func (c *core) theirs(raw [][]byte) []ma.Multiaddr {
-	local := c.conn != nil && isLoopback(c.conn.Remote())
 	var out []ma.Multiaddr
 	for _, b := range raw {
-		if a, err := ma.NewMultiaddrBytes(b); err == nil && dialable(a) && (local || !isLoopback(a.String())) {
+		if a, err := ma.NewMultiaddrBytes(b); err == nil && c.reachable(a) {
 			out = append(out, a)
 		}
 	}
