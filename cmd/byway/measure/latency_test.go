@@ -84,13 +84,25 @@ func (s scale) during(f func()) {
 // SQLite does in its log, and waits for the disk.
 func probeDisk(tb testing.TB, to *latencies, times int) {
 	tb.Helper()
+	probe(tb, to, times, times)
+}
+
+// probeGrowing measures the same for pages at the end of a file: SQLite's log grows until it has been copied back for the first time.
+func probeGrowing(tb testing.TB, to *latencies, times int) {
+	tb.Helper()
+	probe(tb, to, times, 0)
+}
+
+// probe writes a page after the other into a new file that has some already.
+func probe(tb testing.TB, to *latencies, times, already int) {
+	tb.Helper()
 	f, err := os.Create(filepath.Join(tb.TempDir(), "probe"))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer f.Close()
 	page := make([]byte, 4096)
-	if _, err := f.Write(make([]byte, times*len(page))); err != nil {
+	if _, err := f.Write(make([]byte, already*len(page))); err != nil {
 		tb.Fatal(err)
 	}
 	if err := f.Sync(); err != nil {
@@ -98,26 +110,6 @@ func probeDisk(tb testing.TB, to *latencies, times int) {
 	}
 	for i := range times {
 		if _, err := f.WriteAt(page, int64(i*len(page))); err != nil {
-			tb.Fatal(err)
-		}
-		begun := time.Now()
-		if err := f.Sync(); err != nil {
-			tb.Fatal(err)
-		}
-		to.add(time.Since(begun))
-	}
-}
-
-// probeGrowing measures the same for pages at the end of a file: SQLite's log grows until it has been copied back for the first time.
-func probeGrowing(tb testing.TB, to *latencies, times int) {
-	tb.Helper()
-	f, err := os.Create(filepath.Join(tb.TempDir(), "probe"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer f.Close()
-	for range times {
-		if _, err := f.Write(make([]byte, 4096)); err != nil {
 			tb.Fatal(err)
 		}
 		begun := time.Now()
