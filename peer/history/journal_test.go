@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -369,6 +370,20 @@ func TestFailedJournal(t *testing.T) {
 	equal(t, "after a crash", contents(t, crash(t, path)), contents(t, s))
 	if s.journal == nil {
 		t.Error("there is no new journal")
+	}
+}
+
+// TestReaderWhoLeaves gives a question up while something is pending: that goes into the file all the same, and commits go on by the journal.
+func TestReaderWhoLeaves(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "history.db"))
+	everyOp(t, s)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := s.Find(ctx, Query{Limit: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was given up", err)
+	}
+	if s.failed != nil {
+		t.Errorf("the reader has failed the writer: %v", s.failed)
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *Store) settler(ctx context.Context) {
 		case <-s.crowded:
 		}
 		wait = settleAfter
-		if err := s.settle(context.WithoutCancel(ctx)); err != nil { // the next commit tells it
+		if err := s.settle(ctx); err != nil { // the next commit tells it
 			wait = settleAgain
 			wake(s.pending)
 		}
@@ -96,8 +96,9 @@ func (s *Store) releaseLocked() {
 	}
 }
 
-// apply carries the frozen statements out in one transaction. settling is held.
+// apply carries the frozen statements out in one transaction, which it does not give up half way: whoever waits for it may leave. settling is held.
 func (s *Store) apply(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	err := s.file.Update(ctx, func(tx *sql.Tx) error { return s.carryOut(ctx, tx) })
 	if err == nil {
 		s.prepare(ctx)
