@@ -142,7 +142,7 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 		if c.stale(d, p) || !c.signal(d, p, delivery.PunchAnswer, c.here.addrs) {
 			return
 		}
-		theirs := min(time.Duration(min(offer.Trip, uint64(maxTrip.Milliseconds())))*time.Millisecond, maxTrip)
+		theirs := time.Duration(min(offer.Trip, uint64(maxTrip.Milliseconds()))) * time.Millisecond
 		c.meet(d, p, addrs, (c.conn.RTT()+theirs)/2)
 	})
 }
@@ -163,6 +163,9 @@ func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duratio
 	p.dialled, d.told = time.Now(), addrs
 	c.spawn(func() {
 		pause(c.dialCtx, wait)
+		if !c.stillMeets(d, p) {
+			return
+		}
 		l, err := c.openTogether(d.id, addrs, p.ours)
 		c.post(func() {
 			switch now := c.devices[d.Fingerprint]; {
@@ -175,6 +178,18 @@ func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duratio
 			}
 		})
 	})
+}
+
+// stillMeets reports whether a punch is still to be made. It is given up where a policy that was set meanwhile keeps our address from the contact. It runs
+// outside the core.
+func (c *core) stillMeets(d *device, p *punch) (ok bool) {
+	err := c.do(c.dialCtx, func() {
+		s := c.surroundings()
+		if ok = !c.stale(d, p) && c.look(d).MayMeet(&s); !ok {
+			c.punchFailed(d, p, errNotAllowed)
+		}
+	})
+	return err == nil && ok
 }
 
 // openTogether dials a device that dials us. It returns no link where the other side opens it. It runs outside the core.
