@@ -46,6 +46,7 @@ type device struct {
 	punch   *punch         // under way, or nil
 	punched string         // the latest connection that a punch has made
 	told    []ma.Multiaddr // its addresses for the latest punch
+	offered time.Time      // when it last made us dial; zero again when a link has opened
 	trying  chan struct{}  // closed when the look for a direct way that is under way has ended; nil: none is
 
 	inits      *rate.Limiter // of the sessions that it opens

@@ -290,7 +290,7 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	oldWay := c.wayTo(d)
 	conn := l.Stream().Conn()
 	d.link, d.linkWay = l, d.wayBy(conn)
-	d.punch = nil
+	d.punch, d.offered = nil, time.Time{}
 	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
 	c.searched(d)
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)

@@ -23,7 +23,7 @@ const (
 	punchTime = 5 * time.Second // of dialling each other
 	offerTime = 5 * time.Second // until the answer; also until the link that the other side opens
 	maxTrip   = 10 * time.Second
-	// offersApart bounds how often a contact can make us dial.
+	// offersApart bounds how often a contact can make us dial, also where each dial fails at once.
 	offersApart = 2 * time.Second
 )
 
@@ -124,9 +124,11 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 
 // answerOffer answers an offer, and dials when the answer has arrived, as far as that is known.
 func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addrs []ma.Multiaddr) {
-	old := d.punch
-	if old != nil && (old.ours && c.peerID < d.id || !old.ours && now.Sub(old.began) < offersApart) {
+	if old := d.punch; old != nil && old.ours && c.peerID < d.id {
 		return // both have offered: the one of the smaller PeerID counts
+	}
+	if now.Sub(d.offered) < offersApart {
+		return
 	}
 	p := &punch{token: offer.Token, began: now}
 	s := c.surroundings()
@@ -137,6 +139,7 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 	if c.dials.take(now, 1, dialsToRendezvous) > 0 {
 		return
 	}
+	d.offered = now
 	c.beginPunch(d, p)
 	c.observe(now, func() {
 		if c.stale(d, p) || !c.signal(d, p, delivery.PunchAnswer, c.here.addrs) {

@@ -167,6 +167,24 @@ func TestPunchIsGivenUp(t *testing.T) {
 	})
 }
 
+// TestOffersApart has a contact offer one punch after the other, each of which comes to nothing at once.
+func TestOffersApart(t *testing.T) {
+	c, d := outside(t)
+	at := time.Now()
+	for _, tt := range []struct {
+		after time.Duration
+		want  bool
+	}{{0, true}, {offersApart - 1, false}, {offersApart, true}} {
+		c.punchStep(at.Add(tt.after), offerOf(d, bobsAddress))
+		if got := d.punch != nil; got != tt.want {
+			t.Errorf("after %v taken: %v", tt.after, got)
+		}
+		if d.punch != nil {
+			c.punchFailed(d, d.punch, errNotAllowed)
+		}
+	}
+}
+
 // TestPunchElsewhere wants no address to be dialled that could only be an attack: an offer of those alone is refused.
 func TestPunchElsewhere(t *testing.T) {
 	c, d := outside(t)
