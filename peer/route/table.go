@@ -121,9 +121,6 @@ func (t *Table) Renewed() {
 	t.first = time.Time{}
 }
 
-// Direct returns the direct way that is open.
-func (t *Table) Direct() (Open, bool) { return t.open, t.open.Way != "" }
-
 // Use returns the way that a message takes now, or none.
 func (t *Table) Use(s *Surroundings) delivery.Way {
 	for _, w := range ways {
