@@ -21,7 +21,7 @@ import (
 // Times of a punch.
 const (
 	punchTime = 5 * time.Second // of dialling each other
-	offerTime = 5 * time.Second // until the answer; also until the link that the other side opens
+	offerTime = 5 * time.Second // for the offer and its answer; with observeTime and punchTime it bounds the whole
 	maxTrip   = 10 * time.Second
 	// offersApart bounds how often a contact can make us dial, also where each dial fails at once.
 	offersApart = 2 * time.Second
