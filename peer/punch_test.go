@@ -117,7 +117,6 @@ func TestPunchHidesAddress(t *testing.T) {
 				t.Errorf("answered %+v, want a refusal", got)
 			}
 			wantHidden(t, got)
-
 		})
 	}
 }
