@@ -39,13 +39,16 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 		first = nil
 		began := time.Now()
 		if conn == nil {
+			p.weather.wait(ctx)
 			if !p.dials.forRendezvous(ctx) {
 				return
 			}
 			began = time.Now()
 			conn, err = p.connect(ctx, tryAfter(failures))
 		}
-		if err == nil {
+		if err == nil && p.weather.away() > 0 {
+			err = conn.Close()
+		} else if err == nil {
 			err = p.converse(ctx, conn)
 			failures, began = 0, time.Now()
 		}

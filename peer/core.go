@@ -42,6 +42,7 @@ type core struct {
 	host       host.Host
 	hub        *hub
 	dials      *dials
+	weather    *weather
 	typed      *lru.Cache[string, rendezvous.Username] // by what was typed
 	inbox      chan func()
 	quit       chan struct{}   // closed by stop
@@ -102,7 +103,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		peerID:     p.host.ID(),
 		rendezvous: p.address.ID,
 		private:    p.cfg.Private,
-		log:        p.log, store: store, host: p.host, hub: p.hub, dials: p.dials, keys: p.keys, typed: typed,
+		log:        p.log, store: store, host: p.host, hub: p.hub, dials: p.dials, weather: p.weather, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},

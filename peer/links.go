@@ -182,7 +182,9 @@ func (c *core) greet(ctx context.Context, id peer.ID) (*link.Link, error) {
 	return link.Dial(ctx, stream, c.hello(), c.linkHandler())
 }
 
-func (c *core) linkHandler() link.Handler { return link.Handler{Receive: c.fromLink, Doubt: c.doubted} }
+func (c *core) linkHandler() link.Handler {
+	return link.Handler{Receive: c.fromLink, Doubt: c.doubted, Lose: c.weather.losesOn}
+}
 
 func (c *core) hello() link.Hello {
 	return link.Hello{Name: c.self.Name, Fingerprint: c.self.Fingerprint}

@@ -89,11 +89,12 @@ type HomeInfo struct {
 
 // Peer is a person's node.
 type Peer struct {
-	cfg   Config       // immutable
-	log   *slog.Logger // immutable
-	home  *home        // immutable
-	hub   *hub         // immutable
-	dials *dials       // immutable
+	cfg     Config       // immutable
+	log     *slog.Logger // immutable
+	home    *home        // immutable
+	hub     *hub         // immutable
+	dials   *dials       // immutable
+	weather *weather     // immutable
 
 	settings     sync.Mutex  // held while a setting changes
 	secretReader atomic.Bool // nobody is told what was read
@@ -148,7 +149,7 @@ func New(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials()}, nil
+	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather()}, nil
 }
 
 // upWait is how long Up waits for the first attempt to reach the rendezvous.

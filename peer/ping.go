@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -15,6 +16,14 @@ const pingWait = 5 * time.Second
 // Ping measures one round trip to a user: sealed, opened and answered by the other peer. way is a way, "direct" for the best direct one,
 // or empty for the best. A ping that is not answered is Lost.
 func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
+	return p.Probe(ctx, user, way, 0)
+}
+
+// Probe is Ping with a ping that is larger by so many bytes, as a message of that length is. At most 65,536 are allowed.
+func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, error) {
+	if size < 0 || size > delivery.MaxFill {
+		return Pong{}, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("a probe cannot have %d bytes; at most %d fit", size, delivery.MaxFill)}
+	}
 	if err := p.up(); err != nil {
 		return Pong{}, err
 	}
@@ -31,15 +40,15 @@ func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
 		c.waitForDirect(ctx, account, headStart)
 	}
 	answered := make(chan delivery.NoticePong, 1)
-	var token [8]byte
-	_, _ = rand.Read(token[:])
+	ping := delivery.Ping{Fill: size}
+	_, _ = rand.Read(ping.Token[:]) // never fails (crypto/rand)
 	var via Way
 	var started time.Time
-	defer c.post(func() { delete(c.pings, token) }) // after the next line has run, also where it is not waited for
+	defer c.post(func() { delete(c.pings, ping.Token) }) // after the next line has run, also where it is not waited for
 	err = c.do(ctx, func() {
 		started = time.Now()
-		if via = c.ping(account, way, token); via != "" {
-			c.pings[token] = answered
+		if via = c.ping(account, way, ping); via != "" {
+			c.pings[ping.Token] = answered
 		}
 	})
 	if err != nil {
@@ -62,8 +71,9 @@ func (p *Peer) Ping(ctx context.Context, user, way string) (Pong, error) {
 	return Pong{Way: via, Lost: true, Reason: "no-answer"}, nil
 }
 
-// ping sends a ping to the device that is best reached, and returns the way, or none where no wanted way is open.
-func (c *core) ping(name delivery.Account, way string, token [8]byte) Way {
+// ping sends a ping to the device that is best reached, and returns the way, or none where no wanted way is open. Where any way will do and the direct one is
+// in doubt it goes by the relay too, as messages do.
+func (c *core) ping(name delivery.Account, way string, ping delivery.Ping) Way {
 	ct := c.contacts[name]
 	for _, fp := range ct.accepted(c.self.Fingerprint) {
 		d := ct.devices[fp]
@@ -71,13 +81,17 @@ func (c *core) ping(name delivery.Account, way string, token [8]byte) Way {
 			continue
 		}
 		var via Way
+		whichever, relay := way == "" || way == "auto", c.online[name][fp]
 		switch {
-		case d.link != nil && (way == "" || way == "auto" || way == "direct" || way == string(d.linkWay)):
+		case d.link != nil && (whichever || way == "direct" || way == string(d.linkWay)):
 			via = d.linkWay
-		case c.online[name][fp] && (way == "" || way == "auto" || way == string(WayRelay)):
+		case relay && (whichever || way == string(WayRelay)):
 			via = WayRelay
 		}
-		if via != "" && c.engine.Ping(name, fp, via, token) {
+		if via.IsDirect() && whichever && relay && d.link.Doubtful() {
+			c.engine.Ping(name, fp, WayRelay, ping)
+		}
+		if via != "" && c.engine.Ping(name, fp, via, ping) {
 			return via
 		}
 	}

@@ -73,6 +73,10 @@ func (c *core) delivered(d *rendezvous.Delivery) {
 		c.discard(in, "sender's fingerprint is malformed")
 		return
 	}
+	if from := c.devices[in.device]; from != nil && !d.Stored && c.weather.loses(from.id, WayRelay) {
+		in.taken()
+		return
+	}
 	c.receive(in)
 }
 

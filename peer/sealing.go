@@ -152,6 +152,9 @@ func (c *core) transmit(d *device, p *parcel, envelope []byte) error {
 	if c.conn == nil {
 		return errors.New("the rendezvous has just gone")
 	}
+	if c.weather.loses(d.id, WayRelay) {
+		return nil // and nothing is known of its fate
+	}
 	if len(c.submits) >= maxSubmits {
 		return errors.New("the rendezvous owes too many answers")
 	}

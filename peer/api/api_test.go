@@ -69,6 +69,11 @@ func TestVerbs(t *testing.T) {
 		{"read receipts", func(c *Client) error { return c.SetReadReceipts(ctx, true) }, "receipts true"},
 		{"who", func(c *Client) error { return drop(c.Who(ctx)) }, "who"},
 		{"route", func(c *Client) error { return drop(c.Route(ctx, "bób")) }, "route bób"},
+		{"probe", func(c *Client) error { return drop(c.Probe(ctx, "bob", "relay", 200)) }, "probe bob relay 200"},
+		{"disturb", func(c *Client) error {
+			return c.Disturb(ctx, "bob", peer.Disturbance{Way: "lan", Loss: 0.5, For: 2 * time.Second})
+		}, "disturb bob {lan 0.5 2s}"},
+		{"interrupt", func(c *Client) error { return c.Interrupt(ctx, 3*time.Second) }, "interrupt 3s"},
 		{"ping", func(c *Client) error { return drop(c.Ping(ctx, "bob", "direct")) }, "ping bob direct"},
 		{"verify", func(c *Client) error { return drop(c.Verify(ctx, "bob", true)) }, "verify bob"},
 		{"way", func(c *Client) error { return c.SetWay(ctx, "bob", "relay") }, "way bob relay"},

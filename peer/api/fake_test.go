@@ -79,6 +79,18 @@ func (f *fake) Ping(_ context.Context, user, way string) (peer.Pong, error) {
 	return peer.Pong{Way: peer.WayLAN, RTT: &rtt}, f.note("ping " + user + " " + way)
 }
 
+func (f *fake) Probe(_ context.Context, user, way string, size int) (peer.Pong, error) {
+	return peer.Pong{Way: peer.WayLAN}, f.note(fmt.Sprint("probe ", user, " ", way, " ", size))
+}
+
+func (f *fake) Disturb(_ context.Context, user string, d peer.Disturbance) error {
+	return f.note(fmt.Sprint("disturb ", user, " ", d))
+}
+
+func (f *fake) Interrupt(_ context.Context, long time.Duration) error {
+	return f.note(fmt.Sprint("interrupt ", long))
+}
+
 func (f *fake) Verify(_ context.Context, user string, accept bool) (peer.Verification, error) {
 	key := peer.KeyPinned
 	if accept {

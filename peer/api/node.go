@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/byway-chat/byway/peer"
 )
@@ -28,6 +29,13 @@ type contacts interface {
 	SetReadReceipts(ctx context.Context, on bool) error
 }
 
+// experiments is what the server asks of a peer for the laboratory.
+type experiments interface {
+	Probe(ctx context.Context, user, way string, size int) (peer.Pong, error)
+	Disturb(ctx context.Context, user string, d peer.Disturbance) error
+	Interrupt(ctx context.Context, long time.Duration) error
+}
+
 // stream is a subscription to events; it is registered from the moment it is made until Close.
 type stream interface {
 	Events(ctx context.Context) iter.Seq2[peer.Event, error]
@@ -38,6 +46,7 @@ type stream interface {
 type node interface {
 	messages
 	contacts
+	experiments
 	Status(ctx context.Context) (peer.Status, error)
 	subscribe(o peer.EventOptions) (stream, error)
 }

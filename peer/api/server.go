@@ -141,6 +141,7 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	api := humago.New(mux, config)
 	messageRoutes(api, n)
 	contactRoutes(api, n)
+	experimentRoutes(api, n)
 	processRoutes(api, n, s)
 	eventRoute(api, n, s)
 	return mux, api

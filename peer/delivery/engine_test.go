@@ -386,12 +386,12 @@ func TestPunch(t *testing.T) {
 func TestPing(t *testing.T) {
 	e := New("alice", Snapshot{}, Limits{})
 	token := [8]byte{7}
-	if e.Ping("bob", bob1, "", token) || e.Ping("bob", bob1, WayRelay, token) {
+	if e.Ping("bob", bob1, "", Ping{Token: token}) || e.Ping("bob", bob1, WayRelay, Ping{Token: token}) {
 		t.Error("a ping left without a way")
 	}
 	e.RelayUp(t0)
 	e.DirectUp(t0, "bob", bob1, WayDirect)
-	if e.Ping("bob", bob1, WayLAN, token) || !e.Ping("bob", bob1, WayRelay, token) || !e.Ping("bob", bob1, "", token) {
+	if e.Ping("bob", bob1, WayLAN, Ping{Token: token}) || !e.Ping("bob", bob1, WayRelay, Ping{Token: token}) || !e.Ping("bob", bob1, "", Ping{Token: token}) {
 		t.Error("pings went by ways that are not open, or did not go by those that are")
 	}
 	e.Arrived(t0, "bob", bob1, WayRelay, &Payload{Kind: KindPing, Ping: &Ping{Token: token}})

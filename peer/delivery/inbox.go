@@ -224,7 +224,7 @@ func (e *Engine) reply(r *remote, want Way, p Payload) {
 }
 
 // Ping sends a ping by the given way, or by the best one for none. It reports false when that way is not open.
-func (e *Engine) Ping(name Account, d Device, w Way, token [8]byte) bool {
+func (e *Engine) Ping(name Account, d Device, w Way, ping Ping) bool {
 	r := e.remote(name, d)
 	if w == "" {
 		w = e.choose(Auto, r)
@@ -233,7 +233,7 @@ func (e *Engine) Ping(name Account, d Device, w Way, token [8]byte) bool {
 	if !open {
 		return false
 	}
-	e.send(Send{To: name, Device: d, Via: w, LiveOnly: true, Payload: Payload{Kind: KindPing, Ping: &Ping{Token: token}}})
+	e.send(Send{To: name, Device: d, Via: w, LiveOnly: true, Payload: Payload{Kind: KindPing, Ping: &ping}})
 	return true
 }
 

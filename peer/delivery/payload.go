@@ -125,8 +125,15 @@ type Read struct{ Upto uint64 }
 // Reset asks for a new session in place of this one.
 type Reset struct{ Session [16]byte }
 
-// Ping asks for a Pong with the same token.
-type Ping struct{ Token [8]byte }
+// Ping asks for a Pong with the same token. Fill is how many bytes follow that mean nothing, at most MaxFill: they make it as large as a message.
+// A parser leaves it 0.
+type Ping struct {
+	Token [8]byte
+	Fill  int
+}
+
+// MaxFill is the largest Fill of a Ping.
+const MaxFill = MaxBody
 
 // Pong answers a Ping and says by which way that arrived.
 type Pong struct {
@@ -147,7 +154,7 @@ func (p *Payload) Append(b []byte) []byte {
 	case KindReset:
 		return append(b, p.Reset.Session[:]...)
 	case KindPing:
-		return append(b, p.Ping.Token[:]...)
+		return append(append(b, p.Ping.Token[:]...), make([]byte, p.Ping.Fill)...)
 	case KindPong:
 		return append(append(b, p.Pong.Token[:]...), wayCodes[p.Pong.Way])
 	case KindLow:
@@ -173,6 +180,9 @@ func (p *Payload) Size() int {
 	}
 	if p.Ack != nil {
 		return 40 + 20*len(p.Ack.Ranges) + 40*len(p.Ack.Receipts)
+	}
+	if p.Ping != nil {
+		return 40 + p.Ping.Fill
 	}
 	if p.Punch != nil {
 		return 40 + maxNetwork + MaxAddrs*(4+maxAddr)

@@ -43,6 +43,23 @@ var golden = []struct {
 	}}, "09" + "01" + "0100000000000008" + "c801" + "00000003" + "010203" + "02" + "00000002" + "0405" + "00000001" + "06"},
 }
 
+// TestFill: a ping may be filled up to the size of a message, and whoever answers it does not care.
+func TestFill(t *testing.T) {
+	p := Payload{Kind: KindPing, Ping: &Ping{Token: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Fill: 3}}
+	got := p.Append(nil)
+	if want := "05" + "0102030405060708" + "000000"; hex.EncodeToString(got) != want {
+		t.Errorf("got %x, want %s", got, want)
+	}
+	parsed, err := ParsePayload(got)
+	if err != nil || parsed.Ping.Token != p.Ping.Token {
+		t.Errorf("got %+v, %v", parsed, err)
+	}
+	p.Ping.Fill = MaxFill
+	if n := len(p.Append(nil)); n > 67_584 || n > p.Size() {
+		t.Errorf("the largest has %d bytes, and says %d", n, p.Size())
+	}
+}
+
 func TestPayloadGolden(t *testing.T) {
 	for _, row := range golden {
 		t.Run(row.name, func(t *testing.T) {

@@ -66,7 +66,12 @@ type Handler struct {
 	// Doubt tells that something sent has gone without an answer for too long, and with false that the other side was heard again. nil:
 	// nobody wants to know.
 	Doubt func(l *Link, doubtful bool)
+	// Lose decides for each frame that leaves or has arrived, a Hello and a heartbeat too, whether it is lost: an experiment with a bad network. It is called
+	// from any goroutine. nil: none is.
+	Lose func(s network.Stream) bool
 }
+
+func (h *Handler) loses(s network.Stream) bool { return h.Lose != nil && h.Lose(s) }
 
 // Link is an open link. Send and Close may be called from any goroutine.
 type Link struct {
@@ -102,10 +107,10 @@ type Link struct {
 // Close stops. On failure the stream is reset.
 func Dial(ctx context.Context, s network.Stream, self Hello, handler Handler) (*Link, error) {
 	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
-		if err := writeFrame(s, self.frame()); err != nil {
+		if err := sayHello(s, self, &handler); err != nil {
 			return Hello{}, err
 		}
-		return readHello(r)
+		return hearHello(r, s, &handler)
 	})
 	if err != nil {
 		return nil, err
@@ -116,19 +121,36 @@ func Dial(ctx context.Context, s network.Stream, self Hello, handler Handler) (*
 // Answer reads the Hello of a stream that the other side has opened, lets allow decide, and answers with self. Else like Dial.
 func Answer(ctx context.Context, s network.Stream, self Hello, allow func(Hello) error, handler Handler) (*Link, error) {
 	r, err := greet(ctx, s, func(r *bufio.Reader) (Hello, error) {
-		h, err := readHello(r)
+		h, err := hearHello(r, s, &handler)
 		if err != nil {
 			return h, err
 		}
 		if err := allow(h); err != nil {
 			return h, err
 		}
-		return h, writeFrame(s, self.frame())
+		return h, sayHello(s, self, &handler)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return start(s, r, handler), nil
+}
+
+func sayHello(s network.Stream, self Hello, handler *Handler) error {
+	if handler.loses(s) {
+		return nil
+	}
+	return writeFrame(s, self.frame())
+}
+
+// hearHello waits for a Hello. After one that was lost it waits in vain, until the deadline.
+func hearHello(r *bufio.Reader, s network.Stream, handler *Handler) (Hello, error) {
+	for {
+		h, err := readHello(r)
+		if err != nil || !handler.loses(s) {
+			return h, err
+		}
+	}
 }
 
 type greeted struct {
@@ -207,6 +229,9 @@ func (l *Link) enqueue(frame []byte) error {
 		return ErrClosed
 	default:
 	}
+	if l.handler.loses(l.stream) {
+		return nil
+	}
 	if len(l.queue) >= queueFrames || l.queued+len(frame) > queueBytes {
 		return ErrFull
 	}
@@ -242,6 +267,9 @@ func (l *Link) read(r *bufio.Reader) error {
 		kind, body, err := readFrame(r)
 		if err != nil {
 			return err
+		}
+		if l.handler.loses(l.stream) {
+			continue
 		}
 		l.alive()
 		switch kind {
