@@ -116,7 +116,8 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, v
 	}
 	r.top = max(r.top, o.N)
 	e.send(e.letter(a, o, r, via))
-	if via.IsDirect() && e.twice(o, r) {
+	again := c.attempts > 1 // the link hears something, and yet this has had no answer
+	if via.IsDirect() && (e.twice(o, r) || again && e.mayRelay(o)) {
 		e.send(e.letter(a, o, r, WayRelay))
 	}
 }

@@ -321,6 +321,22 @@ func TestForeignAcknowledgements(t *testing.T) {
 	}
 }
 
+// TestAgainByBothWays wants what has had no answer in its time to go by the relay too, though nobody doubts the direct way: we may hear the other
+// side on it and not be heard.
+func TestAgainByBothWays(t *testing.T) {
+	e := newSender(Limits{Resend: time.Second}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	accept(t, e, Message{})
+	accept(t, e, Message{Policy: DirectOnly})
+	e.Take(t0)
+	e.Tick(t0.Add(time.Second))
+	var vias []string
+	for _, s := range e.Take(t0.Add(time.Second)).Sends {
+		vias = append(vias, fmt.Sprint(s.N, " ", s.Via))
+	}
+	equal(t, "sent again", vias, []string{"1 lan", "1 relay", "2 lan"})
+}
+
 // TestDoubt wants what goes by a doubtful direct way to go by the relay too, also what had gone before the doubt, and nothing else.
 func TestDoubt(t *testing.T) {
 	e := newSender(Limits{}, bob1)

@@ -38,8 +38,11 @@ func (e *Engine) DirectDoubt(now time.Time, d Device, doubtful bool) {
 
 // twice reports whether what goes directly goes by the relay too.
 func (e *Engine) twice(o *outgoing, r *remote) bool {
-	return r.doubt && e.relayUp && o.policy() != DirectOnly
+	return r.doubt && e.mayRelay(o)
 }
+
+// mayRelay reports whether a message may go by the relay now.
+func (e *Engine) mayRelay(o *outgoing) bool { return e.relayUp && o.policy() != DirectOnly }
 
 // RelayUp says that the rendezvous takes envelopes.
 func (e *Engine) RelayUp(now time.Time) {

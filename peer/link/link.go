@@ -3,7 +3,8 @@
 // The side that opens the stream says Hello first, with its name and fingerprint; the other checks that the stream's PeerID is
 // the one which the directory certifies for that device, and answers with its own Hello. Then either side sends envelopes.
 // Whatever is heard is a sign of life. A side that has heard nothing for a [Heartbeat] sends a Ping, and ends the link after two; one that has
-// sent something and hears nothing for [AskAfter] asks at once, and soon says that the link is in doubt, until it hears again.
+// sent something and hears nothing for [AskAfter] asks at once, and soon says that the link is in doubt, until its Ping is answered. So does one that
+// hears, but is not heard itself: while it sends it asks every [ProveAfter].
 // libp2p's own timeouts (30 s and more) are never waited for. The link says nothing about an envelope's fate: package delivery does that end to
 // end.
 //
@@ -39,10 +40,13 @@ const ProtocolID = "/byway/link/1.0.0"
 const (
 	Heartbeat = 5 * time.Second
 	// AskAfter is how long something sent may go without any answer before a Ping asks, and doubtAfter how much longer before the link
-	// is in doubt. On a slow way both are at least twice the round trip, but not more than maxPatience.
-	AskAfter    = 500 * time.Millisecond
+	// is in doubt. On a slow way they are at least the round trip and twice of it, but not more than maxPatience. Together they are most of the second
+	// within which the relay must carry what was sent.
+	AskAfter    = 300 * time.Millisecond
 	doubtAfter  = 250 * time.Millisecond
 	maxPatience = 2 * time.Second
+	// ProveAfter is how often a Ping asks while other things are heard, and how long it may then go without an answer, doubtAfter aside.
+	ProveAfter = time.Second
 
 	handshakeTime = 5 * time.Second
 	writeTime     = 5 * time.Second
@@ -63,7 +67,7 @@ var ErrSilent = errors.New("the other side has gone silent")
 type Handler struct {
 	// Receive gets each envelope, in order, and holds the stream back while it runs: for longer than two heartbeats ends the link.
 	Receive func(l *Link, envelope []byte)
-	// Doubt tells that something sent has gone without an answer for too long, and with false that the other side was heard again. nil:
+	// Doubt tells that something sent has gone without an answer for too long, and with false that the other side has answered again. nil:
 	// nobody wants to know.
 	Doubt func(l *Link, doubtful bool)
 	// Lose decides for each frame that leaves or has arrived, a Hello and a heartbeat too, whether it is lost: an experiment with a bad network. It is called
@@ -90,14 +94,18 @@ type Link struct {
 	ended sync.WaitGroup
 	cause error // written before done is closed
 
-	rtt    atomic.Int64 // nanoseconds, 0 until measured
-	smooth atomic.Int64 // the same, following slowly; written by the reader
-	heard  atomic.Int64 // when the latest frame came
-	owed   atomic.Int64 // when the first thing was sent that no frame has come after; 0: none is
-	asked  atomic.Int64 // when the latest ping was sent, which is its token
+	rtt      atomic.Int64 // nanoseconds, 0 until measured
+	smooth   atomic.Int64 // the same, following slowly; written by the reader
+	previous int64        // the round trip before; owned by the reader
+	heard    atomic.Int64 // when the latest frame came
+	owed     atomic.Int64 // when the first thing was sent that no frame has come after; 0: none is
+	unproven atomic.Int64 // when the first thing was sent after the latest ping; 0: nothing was
+	asked    atomic.Int64 // when the latest ping was sent, which is its token
+	answered atomic.Int64 // the token of the latest ping that was answered
 
 	stir    chan struct{} // one place: watch has to look again
 	resting atomic.Bool   // watch looks only at the heartbeat
+	again   atomic.Bool   // a ping is due at once
 
 	doubtMu sync.Mutex // held while Doubt is called, so that its calls come in order
 	doubt   atomic.Bool
@@ -280,8 +288,8 @@ func (l *Link) read(r *bufio.Reader) error {
 				_ = l.enqueue(appendFrame(nil, kindPong, body)) // a full queue answers by silence
 			}
 		case kindPong:
-			if sent := l.asked.Load(); sent != 0 && len(body) == 8 && binary.BigEndian.Uint64(body) == uint64(sent) {
-				l.measured(l.now() - sent)
+			if len(body) == 8 {
+				l.ponged(int64(binary.BigEndian.Uint64(body)))
 			}
 		}
 	}

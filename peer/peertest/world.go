@@ -174,10 +174,15 @@ func (w *World) cutIP(ip string, off bool) {
 
 // Split keeps two nodes from reaching each other directly, or ends that.
 func (w *World) Split(a, b *Node, off bool) {
+	w.Mute(a, b, off)
+	w.Mute(b, a, off)
+}
+
+// Mute loses what one node sends to another directly, or ends that.
+func (w *World) Mute(from, to *Node, off bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.split[[2]string{a.ip, b.ip}] = off
-	w.split[[2]string{b.ip, a.ip}] = off
+	w.split[[2]string{from.ip, to.ip}] = off
 }
 
 // hostOptions put a host at an address of this network.

@@ -9,7 +9,9 @@ import (
 // Times between tries.
 const (
 	dialPause    = 2 * time.Second  // after the first failure, doubled each time
-	maxDialPause = 25 * time.Second // a direct way that is there again is found within 30 s
+	maxDialPause = 25 * time.Second // a direct way that has come to be is found within 30 s
+	// maxLostPause takes its place where such a way was open before: when it is there again it is found within 10 s.
+	maxLostPause = 4 * time.Second
 	// alonePause takes the place of both while messages wait and nothing else can carry them.
 	alonePause = time.Second
 	// A punch costs both sides and the rendezvous more than a dial.
@@ -142,7 +144,11 @@ func (t *Table) MayDial(now time.Time, s *Surroundings) bool {
 	if t.Urgent && !s.Rendezvous && t.dial.tried() {
 		return !now.Before(t.dial.ended.Add(alonePause))
 	}
-	return !now.Before(t.dial.again(dialPause, maxDialPause))
+	most := maxDialPause
+	if t.lost == delivery.WayLAN || t.lost == delivery.WayDirect {
+		most = maxLostPause
+	}
+	return !now.Before(t.dial.again(dialPause, most))
 }
 
 // MayPunch reports whether a punch is to be tried now, were somebody to want that. Where a punch cannot come to anything it is tried seldom all the

@@ -233,6 +233,26 @@ func TestTries(t *testing.T) {
 	check("nowhere", lostPause, false, false)
 }
 
+// TestLostDial goes through a long outage of a way that was found by dialling.
+func TestLostDial(t *testing.T) {
+	for _, way := range []delivery.Way{delivery.WayLAN, delivery.WayDirect} {
+		s := &Surroundings{Here: Network{IPv4: true}, Rendezvous: true}
+		table := Table{Addresses: addresses(t, "10.1.0.2/24", "10.1.0.3", "45.0.0.1"), There: Network{IPv4: true}, Online: true}
+		table.Opened(Open{Way: way})
+		table.Closed(epoch)
+		if !table.MayDial(epoch, s) {
+			t.Errorf("%s: a way that was just lost is not dialled", way)
+		}
+		for range 9 {
+			table.Dialling()
+			table.DialFailed(epoch)
+		}
+		if table.MayDial(epoch.Add(maxLostPause-1), s) || !table.MayDial(epoch.Add(maxLostPause), s) {
+			t.Errorf("%s: the pause is not the one for a way that was lost", way)
+		}
+	}
+}
+
 // TestAlone has messages wait while nothing can carry them: then dials follow each other quickly.
 func TestAlone(t *testing.T) {
 	table := Table{Addresses: addresses(t, "10.1.0.2/24", "10.1.0.3"), Urgent: true}
