@@ -19,6 +19,7 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
@@ -285,6 +286,7 @@ func (c *core) learnDevice(now time.Time, ct *contact, rec *rendezvous.DeviceRec
 	if addrs := addressesOf(d.id, rec.GetPeerRecord()); !slices.Equal(addrs, d.Addrs) {
 		d.Addrs = addrs
 		d.ways.Renewed()
+		c.note(d, trace.Step{What: trace.Addresses, Addrs: addrs})
 		changed = true
 	}
 	if rec.GetOnline() && !c.online[ct.Name][fp] {
