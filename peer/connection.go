@@ -253,7 +253,7 @@ func reasonOf(err error) string {
 
 // connected takes a signed-in connection into use.
 func (c *core) connected(now time.Time, conn *client.Conn) {
-	c.conn, c.reason = conn, ""
+	c.conn, c.reason, c.sought = conn, "", now
 	c.connNo++
 	c.tellRendezvous(true, "")
 	c.engine.RelayUp(now)
@@ -262,7 +262,7 @@ func (c *core) connected(now time.Time, conn *client.Conn) {
 // disconnected is told each time that there is no connection, also after an attempt that has failed.
 func (c *core) disconnected(now time.Time, reason string) {
 	was := c.conn != nil
-	c.conn, c.reason = nil, reason
+	c.conn, c.reason, c.sought = nil, reason, now
 	c.taken, c.snapshot = nil, nil
 	clear(c.submits)
 	c.engine.RelayDown(now)

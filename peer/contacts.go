@@ -44,6 +44,7 @@ type device struct {
 	link    *link.Link         // open direct way, or nil
 	linkWay Way
 	ways    route.Table
+	seen    map[Way]*experience
 	punch   *punch         // under way, or nil
 	punched string         // the latest connection that a punch has made
 	told    []ma.Multiaddr // its addresses for the latest punch

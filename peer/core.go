@@ -66,6 +66,7 @@ type core struct {
 	conn      *client.Conn // nil while the rendezvous is away
 	connNo    uint64       // counts connections: what was learnt before this one may be stale
 	reason    string       // why conn is nil
+	sought    time.Time    // when that was last found out, either way
 	submits   map[uint64][]delivery.Send
 	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
 	online    map[delivery.Account]map[delivery.Device]bool

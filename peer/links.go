@@ -86,6 +86,9 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 	d.trying = make(chan struct{})
 	d.ways.Dialling()
 	addrs := c.candidates(d)
+	for _, a := range addrs {
+		d.tries(now, wayOver(a))
+	}
 	c.note(d, trace.Step{What: trace.Dial, Addrs: texts(addrs)})
 	c.spawn(func() {
 		l, err := c.open(d.id, addrs)
@@ -303,6 +306,7 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	d.link, d.linkWay = l, d.wayBy(conn)
 	d.punch, d.offered = nil, time.Time{}
 	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
+	d.tries(now, d.linkWay)
 	c.noteLinkUp(d, dialled, took)
 	c.searched(d)
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
@@ -329,6 +333,7 @@ func (c *core) linkDown(d *device, l *link.Link, why string) {
 		return // it was replaced before it ended
 	}
 	oldWay := c.wayTo(d)
+	d.hears(l.Heard(), d.linkWay, SignHeartbeat)
 	c.noteLinkDown(d, l, why)
 	d.link, d.linkWay = nil, ""
 	d.ways.Closed(time.Now())

@@ -64,6 +64,7 @@ func (c *core) offer(now time.Time, d *device) {
 func (c *core) beginPunch(d *device, p *punch) {
 	d.punch = p
 	d.ways.Punching()
+	d.tries(p.began, WayPunched)
 	c.spawn(func() {
 		pause(c.dialCtx, observeTime+offerTime+punchTime)
 		c.post(func() { c.punchFailed(d, p, errors.New("the other side is silent")) })
@@ -232,6 +233,7 @@ func (c *core) punchFailed(d *device, p *punch, cause error) {
 	d.ways.PunchFailed(time.Now())
 	c.log.Debug("no punch", slog.String("device", d.Fingerprint.Device()), slog.Any("error", cause))
 	ms := milliseconds(time.Since(p.began))
+	d.fails(WayPunched, cause.Error())
 	c.note(d, trace.Step{What: trace.PunchFailed, Error: cause.Error(), MS: &ms})
 	c.searched(d)
 }

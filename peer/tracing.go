@@ -33,15 +33,19 @@ func (c *core) note(d *device, e trace.Step) {
 	c.trace.Add(e)
 }
 
-// noteDialFailed tells of each address what became of it, where that is known.
+// noteDialFailed remembers and tells of each address what became of it, where that is known.
 func (c *core) noteDialFailed(d *device, addrs []ma.Multiaddr, err error, took time.Duration) {
 	ms := milliseconds(took)
 	for _, f := range failures(err) {
 		step := trace.Step{What: trace.DialFailed, Error: f.text, MS: &ms}
 		if f.addr != nil {
 			step.Addr, step.Way = f.addr.String(), wayOver(f.addr)
+			d.fails(step.Way, f.text)
 		} else {
 			step.Addrs = texts(addrs)
+			for _, a := range addrs {
+				d.fails(wayOver(a), f.text)
+			}
 		}
 		c.note(d, step)
 	}
