@@ -16,7 +16,6 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
-	"github.com/byway-chat/byway/peer/trace"
 )
 
 // Times of looking for a direct way.
@@ -26,8 +25,6 @@ const (
 	headStart = 80 * time.Millisecond
 	// talking is how long after the latest message a direct way is kept up or looked for.
 	talking = 10 * time.Minute
-	// freshSession is how old a session may be for its opening to have been lost, when a way comes into doubt.
-	freshSession = 2 * time.Second
 	// Devices that are not known may greet us this often. Each costs a look-up, which anybody on the LAN can cause.
 	greetingsPerSecond = 5
 	greetingsBurst     = 50
@@ -86,10 +83,6 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 	d.trying = make(chan struct{})
 	d.ways.Dialling()
 	addrs := c.candidates(d)
-	for _, a := range addrs {
-		d.tries(now, wayOver(a))
-	}
-	c.note(d, trace.Step{What: trace.Dial, Addrs: texts(addrs)})
 	c.spawn(func() {
 		l, err := c.open(d.id, addrs)
 		c.post(func() {
@@ -99,7 +92,7 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 			case err == nil:
 				l.End(errNotAllowed)
 			default:
-				c.dialFailed(d, addrs, err, time.Since(now))
+				c.dialFailed(d, err)
 			}
 			if c.devices[d.Fingerprint] != d { // the core has begun again from the disk meanwhile
 				c.endSearch(d)
@@ -130,11 +123,10 @@ func (c *core) offerAfter(now time.Time, d *device) {
 	})
 }
 
-func (c *core) dialFailed(d *device, addrs []ma.Multiaddr, err error, took time.Duration) {
+func (c *core) dialFailed(d *device, err error) {
 	now := time.Now()
 	d.ways.DialFailed(now)
 	c.log.Debug("no direct way", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
-	c.noteDialFailed(d, addrs, err, took)
 	c.offer(now, d)
 	c.searched(d)
 }
@@ -216,14 +208,6 @@ func (c *core) doubted(l *link.Link, doubtful bool) {
 	c.post(func() {
 		if d := c.devices[l.Remote().Fingerprint]; d != nil && d.link == l {
 			c.log.Debug("direct way in doubt", slog.String("device", d.Fingerprint.Device()), slog.Bool("doubtful", doubtful))
-			what := trace.DoubtOver
-			if doubtful {
-				what = trace.Doubt
-			}
-			c.note(d, trace.Step{What: what, Way: d.linkWay})
-			if s := c.senders[d.Fingerprint]; doubtful && s != nil && time.Since(s.begun) < freshSession {
-				delete(c.senders, d.Fingerprint) // its opening is on a way that may be dead: nothing that follows could be opened
-			}
 			c.engine.DirectDoubt(time.Now(), d.Fingerprint, doubtful)
 		}
 	})
@@ -244,7 +228,6 @@ func (c *core) answer(stream network.Stream) {
 	l, err := link.Answer(ctx, stream, c.hello(), allow, c.linkHandler())
 	if err != nil {
 		c.log.Debug("link refused", slog.Any("error", err))
-		c.trace.Add(trace.Step{What: trace.LinkRefused, Addr: stream.Conn().RemoteMultiaddr().String(), Error: err.Error()})
 		return
 	}
 	c.post(func() {
@@ -306,8 +289,6 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	d.link, d.linkWay = l, d.wayBy(conn)
 	d.punch, d.offered = nil, time.Time{}
 	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
-	d.tries(now, d.linkWay)
-	c.noteLinkUp(d, dialled, took)
 	c.searched(d)
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
 	c.tellRoute(d, oldWay, "direct way answers", took)
@@ -333,8 +314,6 @@ func (c *core) linkDown(d *device, l *link.Link, why string) {
 		return // it was replaced before it ended
 	}
 	oldWay := c.wayTo(d)
-	d.hears(l.Heard(), d.linkWay, SignHeartbeat)
-	c.noteLinkDown(d, l, why)
 	d.link, d.linkWay = nil, ""
 	d.ways.Closed(time.Now())
 	c.engine.DirectDown(time.Now(), d.contact.Name, d.Fingerprint)
@@ -400,7 +379,6 @@ func (c *core) tellRoute(d *device, old Way, why string, took time.Duration) {
 		return
 	}
 	ms := milliseconds(took)
-	c.note(d, trace.Step{What: trace.Way, Old: string(old), New: string(now), Why: why, MS: &ms})
 	c.hub.publish(Event{Type: EventRoute, User: string(d.contact.Name), Device: d.Fingerprint.Device(), Old: old, New: now, Why: why, MS: &ms})
 }
 

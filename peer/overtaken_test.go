@@ -82,7 +82,7 @@ func TestCrossedResets(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := c.devices[fingerprint(1)]
-	if _, err := c.seal(now(t), d, []byte("hello")); err != nil {
+	if _, err := c.seal(now(t), d, nil, 1, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	ours := c.senders[d.Fingerprint].chain.ID()
@@ -114,5 +114,32 @@ func TestOpeningThatNeverComes(t *testing.T) {
 	(<-c.inbox)()
 	if taken != 1 || d.resetAsked.IsZero() {
 		t.Errorf("taken %d times, asked at %v", taken, d.resetAsked)
+	}
+}
+
+// TestSessionsEndTogether wants a session to be replaced before the first of several envelopes that leave at once, where it has no room for all: the first goes
+// the surest way, and the opening must.
+func TestSessionsEndTogether(t *testing.T) {
+	c, _ := desk(t)
+	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d := c.devices[fingerprint(1)]
+	seal := func(envelopes int) session.ID {
+		t.Helper()
+		if _, err := c.seal(now(t), d, nil, envelopes, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		return c.senders[d.Fingerprint].chain.ID()
+	}
+	first := seal(1)
+	for range sessionMessages - 3 {
+		seal(1)
+	}
+	if seal(2) != first {
+		t.Error("a session was replaced that had room")
+	}
+	if second := seal(2); second == first || seal(1) != second {
+		t.Error("a session began with the second of two envelopes")
 	}
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
-	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -95,7 +94,6 @@ type Peer struct {
 	home    *home        // immutable
 	hub     *hub         // immutable
 	dials   *dials       // immutable
-	trace   *trace.Log   // immutable
 	weather *weather     // immutable
 
 	settings     sync.Mutex  // held while a setting changes
@@ -151,7 +149,7 @@ func New(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather(), trace: trace.New()}, nil
+	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather()}, nil
 }
 
 // upWait is how long Up waits for the first attempt to reach the rendezvous.
@@ -274,7 +272,6 @@ func (p *Peer) Close() error {
 	p.release()
 	p.state = stateClosed
 	p.hub.close()
-	p.trace.Close()
 	return p.home.close()
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
-	"github.com/byway-chat/byway/peer/trace"
 )
 
 // Times of a punch.
@@ -64,7 +63,6 @@ func (c *core) offer(now time.Time, d *device) {
 func (c *core) beginPunch(d *device, p *punch) {
 	d.punch = p
 	d.ways.Punching()
-	d.tries(p.began, WayPunched)
 	c.spawn(func() {
 		pause(c.dialCtx, observeTime+offerTime+punchTime)
 		c.post(func() { c.punchFailed(d, p, errors.New("the other side is silent")) })
@@ -93,14 +91,6 @@ func (c *core) signal(d *device, p *punch, step byte, addrs []ma.Multiaddr) bool
 	for _, a := range addrs {
 		out.Addrs = append(out.Addrs, a.Bytes())
 	}
-	what := trace.PunchOffer
-	switch {
-	case step == delivery.PunchAnswer && len(addrs) == 0:
-		what = trace.PunchRefuse
-	case step == delivery.PunchAnswer:
-		what = trace.PunchAnswer
-	}
-	c.note(d, trace.Step{What: what, Addrs: texts(addrs)})
 	return c.engine.Punch(d.contact.Name, d.Fingerprint, out)
 }
 
@@ -115,14 +105,10 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 		c.log.Debug("punch refused", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
 		return
 	}
-	if d.ways.There != there {
-		d.ways.There = there
-		c.note(d, trace.Step{What: trace.There, Network: networkOf(there, true)})
-	}
+	d.ways.There = there
 	addrs := c.theirs(n.Punch.Addrs)
 	switch p := d.punch; n.Punch.Step {
 	case delivery.PunchOffer:
-		c.note(d, trace.Step{What: trace.PunchOffered, Addrs: texts(addrs)})
 		c.answerOffer(now, d, n.Punch, addrs)
 	case delivery.PunchAnswer:
 		if p == nil || !p.ours || p.token != n.Punch.Token || !p.dialled.IsZero() {
@@ -132,7 +118,6 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 			c.punchFailed(d, p, errors.New("the other side does not want it"))
 			return
 		}
-		c.note(d, trace.Step{What: trace.PunchAgreed, Addrs: texts(addrs)})
 		c.meet(d, p, addrs, 0)
 	}
 }
@@ -144,6 +129,11 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 	}
 	if now.Sub(d.offered) < offersApart {
 		return
+	}
+	if l := d.link; l != nil && l.Age() > offerTime {
+		// Who offers has no link, so ours is dead and we have not noticed yet. What is below it must go too, or nothing would be dialled.
+		l.End(link.ErrSilent)
+		c.linkDown(d, l, "the other side has lost the link")
 	}
 	p := &punch{token: offer.Token, began: now}
 	s := c.surroundings()
@@ -179,8 +169,6 @@ func (c *core) theirs(raw [][]byte) []ma.Multiaddr {
 // meet dials a device, which dials us, after a wait. The side that has offered opens the link.
 func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duration) {
 	p.dialled, d.told = time.Now(), addrs
-	ms := milliseconds(wait)
-	c.note(d, trace.Step{What: trace.PunchDial, Addrs: texts(addrs), MS: &ms})
 	c.spawn(func() {
 		pause(c.dialCtx, wait)
 		if !c.stillMeets(d, p) {
@@ -232,9 +220,6 @@ func (c *core) punchFailed(d *device, p *punch, cause error) {
 	d.punch = nil
 	d.ways.PunchFailed(time.Now())
 	c.log.Debug("no punch", slog.String("device", d.Fingerprint.Device()), slog.Any("error", cause))
-	ms := milliseconds(time.Since(p.began))
-	d.fails(WayPunched, cause.Error())
-	c.note(d, trace.Step{What: trace.PunchFailed, Error: cause.Error(), MS: &ms})
 	c.searched(d)
 }
 

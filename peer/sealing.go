@@ -10,6 +10,7 @@ import (
 
 	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/link"
 )
 
 // When a session is replaced by a new one (docs/protocol.md, "Sessions").
@@ -26,18 +27,33 @@ type sender struct {
 	chain     *session.Sender
 	begun     time.Time
 	bundleSeq uint64
+	by        *link.Link // that its opening went by; nil: the rendezvous
+}
+
+// freshSession is how old a session may be for its opening to have been lost, when the link that carried it was heard last.
+const freshSession = 2 * time.Second
+
+// lost reports whether the opening may be lost with the link that has carried it: then what goes by another way could not be opened there.
+func (s *sender) lost() bool {
+	return s.by != nil && (s.by.Doubtful() || s.by.Err() != nil) && s.begun.Add(freshSession).After(s.by.Heard())
+}
+
+// lasts reports whether the session has room for so many envelopes more, and need not be replaced for another reason.
+func (s *sender) lasts(now time.Time, d *device, envelopes int) bool {
+	return s.chain.Count()+uint64(envelopes) <= sessionMessages && now.Sub(s.begun) < sessionAge && s.bundleSeq == d.bundle.Seq
 }
 
 // errNoBundle means that the directory has shown no valid prekey bundle of a device.
 var errNoBundle = errors.New("the device has published no valid prekey bundle")
 
-// seal encrypts a payload for a device, and begins a new session where the old one has come to its end.
-func (c *core) seal(now time.Time, d *device, payload []byte) ([]byte, error) {
+// seal encrypts a payload for a device, to go by a link or, for nil, by the rendezvous. It begins a new session where the old one has come to its end, or would
+// with so many envelopes, this one among them: they go together, the surest way first, and that is the one on which a session must begin.
+func (c *core) seal(now time.Time, d *device, by *link.Link, envelopes int, payload []byte) ([]byte, error) {
 	if d.bundle == nil || !d.bundle.ValidAt(now) {
 		return nil, errNoBundle
 	}
 	s := c.senders[d.Fingerprint]
-	if s != nil && s.chain.Count() < sessionMessages && now.Sub(s.begun) < sessionAge && s.bundleSeq == d.bundle.Seq {
+	if s != nil && s.lasts(now, d, envelopes) && (s.by == by || !s.lost()) {
 		return s.chain.Seal(payload)
 	}
 	start := session.Start{
@@ -52,7 +68,7 @@ func (c *core) seal(now time.Time, d *device, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.senders[d.Fingerprint] = &sender{chain: chain, begun: now, bundleSeq: d.bundle.Seq}
+	c.senders[d.Fingerprint] = &sender{chain: chain, begun: now, bundleSeq: d.bundle.Seq, by: by}
 	return envelope, nil
 }
 
@@ -107,12 +123,21 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 	parcels := c.parcels(sends)
 	// A session must not begin on a way that is in doubt: what goes by the relay could not be opened.
 	slices.SortStableFunc(parcels, func(a, b *parcel) int { return cmp.Compare(c.doubtful(a), c.doubtful(b)) })
+	left := map[delivery.Device]int{} // envelopes that are still to be sealed
+	for _, p := range parcels {
+		left[p.device]++
+	}
 	for _, p := range parcels {
 		d := c.devices[p.device]
 		if d == nil {
 			continue // the device left the account while its payload was on the way here
 		}
-		envelope, err := c.seal(now, d, p.payload())
+		var by *link.Link
+		if p.via.IsDirect() {
+			by = d.link
+		}
+		envelope, err := c.seal(now, d, by, min(left[p.device], sessionMessages/2), p.payload())
+		left[p.device]--
 		if err == nil {
 			err = c.transmit(d, p, envelope)
 		}

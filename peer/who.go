@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/rendezvous"
@@ -117,7 +116,7 @@ func readList(out map[delivery.Account]bool, list func(after string) (*rendezvou
 }
 
 func (c *core) describe(name delivery.Account, online bool) Contact {
-	out := Contact{Name: string(name), Online: online, Key: KeyNew, Way: WayMailbox, Evidence: c.evidence(time.Now(), name, online)}
+	out := Contact{Name: string(name), Online: online, Key: KeyNew, Way: WayMailbox}
 	switch {
 	case c.conn == nil:
 		out.Way = ""

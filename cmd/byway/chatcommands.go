@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/api"
@@ -126,7 +125,7 @@ func chatWho(ctx context.Context, c *chat, _ []string) error {
 	if len(list) == 0 {
 		return c.say("nobody else is registered yet")
 	}
-	return c.table(whoTable(list, time.Now()))
+	return c.table(whoTable(list))
 }
 
 func chatRoute(ctx context.Context, c *chat, args []string) error {
@@ -138,11 +137,7 @@ func chatRoute(ctx context.Context, c *chat, args []string) error {
 	if err != nil {
 		return err
 	}
-	text, err := columns(routeTable(list, time.Now()))
-	if err != nil {
-		return err
-	}
-	return c.console.Print(text + routeNotes(list))
+	return c.table(routeTable(list))
 }
 
 func chatPing(ctx context.Context, c *chat, args []string) error {

@@ -97,6 +97,24 @@ func TestSwitchOver(t *testing.T) {
 	})
 }
 
+// TestLostOpening: the opening of a session is lost with the way, and what follows by the relay can be opened all the same.
+func TestLostOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := switchOver(t)
+		s.from.Stop()
+		if err := s.from.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if got := s.way(); got != peer.WayLAN {
+			t.Fatalf("the way is %q, want lan", got)
+		}
+		s.w.Split(s.from, s.to, true)
+		s.write(5 * time.Second)
+		s.check(time.Second)
+	})
+}
+
 // TestHalfDead: a way on which only one of the two is heard holds nothing up for long either.
 func TestHalfDead(t *testing.T) {
 	for _, both := range []bool{false, true} {

@@ -3,7 +3,7 @@ package natlab
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,48 +11,96 @@ import (
 	"github.com/byway-chat/byway/cmd/byway/stage"
 )
 
-// Of the conversation in which the direct way is cut.
+// Of the conversations in which the direct way is cut.
 const (
 	pace     = 12 * time.Millisecond // between two messages
 	shortCut = 3 * time.Second       // the link is in doubt, and not given up
+	// longer is by how much one cut after the way was given up outlasts the one before, up to maxLonger: so they end at any moment of the search for it.
+	longer    = 1300 * time.Millisecond
+	maxLonger = 6 * time.Second
+
+	worstOnTheWay = time.Second      // for every message, whatever is cut
+	worstLeft     = 11 * time.Second // two heartbeats, and a second for a machine with other things to do
+	worstBack     = 10 * time.Second
 )
 
 // outage is what one cut has led to.
 type outage struct {
-	slowest time.Duration // from sending to delivered, of the messages that were sent while nothing passed
+	arrived time.Duration // the longest from sending to the other device, of the messages that were sent just before and while nothing passed
+	known   time.Duration // the longest until their sender knew
 	left    time.Duration // until the way was given up; 0: it was not
-	back    time.Duration // from the end of the cut until it was used again
+	back    time.Duration // from the end of the cut until a message was sent that went by it again
 }
 
-// TestCut has alice write to bob behind another router, while what passes between the two routers is cut off and let through again. Nothing may
-// be lost, doubled or out of order.
+// cutting is a direct way that is cut.
+type cutting struct {
+	name   string
+	want   string
+	build  func(w *internet) (place town, cut func(off bool))
+	cuts   int // in the long form; half of them long
+	enough int // messages in the long form, at least
+}
+
+// between are two places behind routers of a kind. The cut is between the routers.
+func between(r router) func(w *internet) (town, func(bool)) {
+	return func(w *internet) (town, func(bool)) {
+		a, b := w.behind("a", r), w.behind("b", r)
+		return apart(w, a.host("alice"), b.host("bob")), w.between(a.public, b.public)
+	}
+}
+
+var cuttings = []cutting{
+	{name: "punched over QUIC", want: "punched", build: between(cone), cuts: 20, enough: 10_000},
+	{name: "one LAN", want: "lan", cuts: 10, build: func(w *internet) (town, func(bool)) {
+		l, t := together(w)
+		return t, func(off bool) {
+			l.isolate("alice", off)
+			l.isolate("bob", off)
+		}
+	}},
+	{name: "public - public", want: "direct", cuts: 10, build: func(w *internet) (town, func(bool)) {
+		alice, a := w.publicAt("alice")
+		bob, b := w.publicAt("bob")
+		return apart(w, alice, bob), w.between(a, b)
+	}},
+}
+
+// TestCut has alice write to bob while what passes between the two directly is cut off and let through again. Nothing may be lost, doubled or out of
+// order, each message arrives within a second, and the way is used again within ten of its return.
 func TestCut(t *testing.T) {
-	roll.Begin(t, stage.Linking, translating)
-	cuts, enough := 2, 1500 // messages
-	if long {
-		cuts, enough = 10, 10_000
+	t.Parallel()
+	for i, k := range cuttings {
+		t.Run(k.name, func(t *testing.T) {
+			roll.Begin(t, stage.Linking, translating)
+			if !long {
+				k.cuts, k.enough = 2, 0
+			}
+			w := newInternet(t)
+			place, cut := k.build(w)
+			w.run()
+			c := meet(t, place)
+			if found, why, _ := c.settle(pair{name: "before", want: k.want}); found != k.want {
+				t.Fatalf("the way is %s because %s\n%s", found, why, c.story())
+			}
+			f := &flow{c: c, over: make(chan struct{}), ended: make(chan struct{})}
+			go f.run()
+			r := cutRow{order: i, name: k.name}
+			for n := range k.cuts {
+				r.all = append(r.all, f.cut(cut, n))
+			}
+			for f.count() < k.enough {
+				<-time.After(pace)
+			}
+			close(f.over)
+			<-f.ended
+			f.compare()
+			r.messages = f.count()
+			outages.add(r)
+			if bad := r.bad(); bad != "" {
+				t.Error(bad)
+			}
+		})
 	}
-	w := newInternet(t)
-	a, b := w.behind("a", cone), w.behind("b", cone)
-	place := apart(w, a.host("alice"), b.host("bob"))
-	w.run()
-	c := meet(t, place)
-	if found, why, _ := c.settle(pair{name: "before", want: "punched"}); found != "punched" {
-		t.Fatalf("the way is %s because %s\n%s", found, why, c.story())
-	}
-	f := &flow{c: c, over: make(chan struct{}), ended: make(chan struct{})}
-	go f.run()
-	var all []outage
-	for i := range cuts {
-		all = append(all, f.cut(w, a.public, b.public, i%2 == 1))
-	}
-	for f.count() < enough {
-		<-time.After(pace)
-	}
-	close(f.over)
-	<-f.ended
-	f.compare()
-	outages.add(all, f.count())
 }
 
 // flow is a stream of numbered messages from alice to bob.
@@ -63,8 +111,17 @@ type flow struct {
 	progress
 }
 
-// body is the text of a message.
+// body is the text of a message, and the name under which alice hears of it.
 func body(n int) string { return fmt.Sprintf("flow %d", n) }
+
+// number is that of a message with such a text, or -1.
+func number(text string) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(text, "flow "))
+	if err != nil {
+		return -1
+	}
+	return n
+}
 
 func (f *flow) run() {
 	defer close(f.ended)
@@ -86,52 +143,61 @@ func (f *flow) run() {
 	}
 }
 
-// cut keeps two routers from each other: for a while, or until alice has given the way up.
-func (f *flow) cut(w *internet, a, b netip.Addr, long bool) (o outage) {
+// cut keeps the two from each other: for a while, or until some time after alice has given the way up.
+func (f *flow) cut(cut func(off bool), n int) (o outage) {
 	f.c.t.Helper()
-	first := f.count() + 1
+	first := max(1, f.count()-int(time.Second/pace)) // what is under way is of it too
 	began := time.Now()
-	w.fabric.Set(func(from, to netip.Addr) stage.Weather {
-		return stage.Weather{Delay: halfTrip, Down: from == a && to == b || from == b && to == a}
-	})
-	if long {
-		f.c.alice.Await("the way is given up", func(e stage.Event) bool { return e.Type == "route" && e.Old == "punched" })
+	cut(true)
+	if n%2 == 1 {
+		f.c.alice.Await("the way is given up", func(e stage.Event) bool { return e.Type == "route" && e.New == "relay" })
 		o.left = time.Since(began)
+		<-time.After(time.Duration(n/2) * longer % maxLonger)
 	} else {
 		<-time.After(shortCut)
 	}
-	last := f.count()
+	last := f.count() + 1
 	healed := time.Now()
-	w.fabric.All(stage.Weather{Delay: halfTrip})
-	if long {
-		f.c.alice.Await("the way is there again", func(e stage.Event) bool { return e.Type == "route" && e.New == "punched" })
-		o.back = time.Since(healed)
-	}
-	o.slowest = f.slowest(first, last)
+	cut(false)
+	o.back = f.back(last, healed)
+	o.arrived, o.known = f.slowest(first, last)
 	f.c.t.Logf("%v messages %d to %d: %+v", began.UTC().Format("15:04:05.000"), first, last, o)
 	return o
 }
 
-// slowest returns how long the slowest of these messages took until it was delivered. It waits until all are.
-func (f *flow) slowest(first, last int) (slow time.Duration) {
+// back waits until a message that was sent after a moment has gone directly, and returns how long after it that was sent. Two places that can be
+// dialled may have found each other by a punch this time.
+func (f *flow) back(first int, after time.Time) time.Duration {
 	f.c.t.Helper()
-	wanted := map[string]bool{}
-	for n := first; n <= last; n++ {
-		wanted[body(n)] = true
-	}
+	e := f.c.alice.Await("the way is used again", func(e stage.Event) bool {
+		return e.Type == "state" && e.State == "delivered" && e.Way != "relay" && e.Way != "mailbox" && number(e.Re) > first && f.at(number(e.Re)).After(after)
+	})
+	return f.at(number(e.Re)).Sub(after)
+}
+
+// slowest returns how long the slowest of these messages took until it was there, and until alice knew. It waits until all are.
+func (f *flow) slowest(first, last int) (arrived, known time.Duration) {
+	f.c.t.Helper()
 	stage.Eventually(f.c.t, "all messages of the cut are delivered", func() bool {
-		missing := len(wanted)
-		slow = 0
+		missing := 2 * (last - first + 1)
+		arrived, known = 0, 0
 		for line := range strings.Lines(f.c.alice.Stdout()) {
 			var e stage.Event
-			if json.Unmarshal([]byte(line), &e) == nil && e.Type == "state" && e.State == "delivered" && wanted[e.Re] {
+			if json.Unmarshal([]byte(line), &e) == nil && e.Type == "state" && e.State == "delivered" && number(e.Re) >= first && number(e.Re) <= last {
 				missing--
-				slow = max(slow, time.Duration(*e.MS*float64(time.Millisecond)))
+				known = max(known, time.Duration(*e.MS*float64(time.Millisecond)))
+			}
+		}
+		for line := range strings.Lines(f.c.bob.Stdout()) {
+			var e stage.Event
+			if json.Unmarshal([]byte(line), &e) == nil && e.Type == "message" && e.Body != nil && number(*e.Body) >= first && number(*e.Body) <= last {
+				missing--
+				arrived = max(arrived, e.Received.Sub(e.Sent))
 			}
 		}
 		return missing == 0
 	})
-	return slow
+	return arrived, known
 }
 
 // compare fails the test where bob has not seen every message once and in order.

@@ -52,8 +52,8 @@ var pairs = []pair{
 	}},
 	{name: "one LAN, clients isolated", want: "relay", because: "same-lan-unreachable", about: "lan", build: func(w *internet) town {
 		l, t := together(w)
-		l.isolate("alice")
-		l.isolate("bob")
+		l.isolate("alice", true)
+		l.isolate("bob", true)
 		return t
 	}},
 	{name: "one LAN behind a router", want: "lan", build: func(w *internet) town {
@@ -90,6 +90,7 @@ var pairs = []pair{
 
 // TestPairs has two peers in each pair of networks find the best way to each other.
 func TestPairs(t *testing.T) {
+	t.Parallel()
 	for i, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
 			roll.Begin(t, stage.Linking, translating)

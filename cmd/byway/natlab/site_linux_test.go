@@ -47,7 +47,27 @@ func (w *internet) host(name string, addresses ...string) string {
 }
 
 // public is a machine with a public address of its own that anybody may dial.
-func (w *internet) public(name string) string { return w.host(name, w.address()) }
+func (w *internet) public(name string) string {
+	w.t.Helper()
+	space, _ := w.publicAt(name)
+	return space
+}
+
+// publicAt also returns the address.
+func (w *internet) publicAt(name string) (space string, at netip.Addr) {
+	w.t.Helper()
+	address := w.address()
+	return w.host(name, address), netip.MustParseAddr(address)
+}
+
+// between returns what loses everything between two addresses, and what ends that.
+func (w *internet) between(a, b netip.Addr) func(off bool) {
+	return func(off bool) {
+		w.fabric.Set(func(from, to netip.Addr) stage.Weather {
+			return stage.Weather{Delay: halfTrip, Down: off && (from == a && to == b || from == b && to == a)}
+		})
+	}
+}
 
 // address is a public address that nobody has yet.
 func (w *internet) address() string {
@@ -200,10 +220,11 @@ func (l *lan) host(name string) string {
 	return space
 }
 
-// isolate keeps a machine from all others that are isolated too, as an access point does with its clients.
-func (l *lan) isolate(name string) {
+// isolate keeps a machine from all others that are isolated too, as an access point does with its clients, or ends that.
+func (l *lan) isolate(name string, on bool) {
 	l.w.t.Helper()
-	l.w.net.IP("-n", l.bridge, "link", "set", name, "type", "bridge_slave", "isolated", "on")
+	isolated := map[bool]string{true: "on", false: "off"}[on]
+	l.w.net.IP("-n", l.bridge, "link", "set", name, "type", "bridge_slave", "isolated", isolated)
 }
 
 // deafen drops multicast that a machine sends.

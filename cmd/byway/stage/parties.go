@@ -201,32 +201,34 @@ func (p *Person) Must(code int, args ...string) Result {
 
 // Event is one line of output with --json, with the fields that the tests look at.
 type Event struct {
-	V           int      `json:"v"`
-	Seq         uint64   `json:"seq"`
-	Type        string   `json:"type"`
-	Re          string   `json:"re"`
-	User        string   `json:"user"`
-	Device      string   `json:"device"`
-	ID          string   `json:"id"`
-	From        string   `json:"from"`
-	To          string   `json:"to"`
-	N           uint64   `json:"n"`
-	Body        *string  `json:"body"`
-	Way         string   `json:"way"`
-	State       string   `json:"state"`
-	MS          *float64 `json:"ms"`
-	Reason      string   `json:"reason"`
-	Online      *bool    `json:"online"`
-	Old         string   `json:"old"`
-	New         string   `json:"new"`
-	Change      string   `json:"change"`
-	Fingerprint string   `json:"fingerprint"`
-	Blocked     *bool    `json:"blocked"`
-	Code        string   `json:"code"`
-	Message     string   `json:"message"`
-	Hint        string   `json:"hint"`
-	First       uint64   `json:"first"`
-	Last        uint64   `json:"last"`
+	V           int       `json:"v"`
+	Seq         uint64    `json:"seq"`
+	Type        string    `json:"type"`
+	Re          string    `json:"re"`
+	User        string    `json:"user"`
+	Device      string    `json:"device"`
+	ID          string    `json:"id"`
+	From        string    `json:"from"`
+	To          string    `json:"to"`
+	N           uint64    `json:"n"`
+	Body        *string   `json:"body"`
+	Way         string    `json:"way"`
+	State       string    `json:"state"`
+	MS          *float64  `json:"ms"`
+	Reason      string    `json:"reason"`
+	Online      *bool     `json:"online"`
+	Old         string    `json:"old"`
+	New         string    `json:"new"`
+	Change      string    `json:"change"`
+	Fingerprint string    `json:"fingerprint"`
+	Blocked     *bool     `json:"blocked"`
+	Code        string    `json:"code"`
+	Message     string    `json:"message"`
+	Hint        string    `json:"hint"`
+	First       uint64    `json:"first"`
+	Last        uint64    `json:"last"`
+	Sent        time.Time `json:"sent"`
+	Received    time.Time `json:"received"`
 	Rendezvous  struct {
 		Connected bool `json:"connected"`
 	} `json:"rendezvous"`
