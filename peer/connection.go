@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/byway-chat/byway/peer/lan"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -45,11 +46,15 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 			}
 			began = time.Now()
 			conn, err = p.connect(ctx, tryAfter(failures))
+			p.traceTry(conn, err, time.Since(began))
+		} else {
+			p.traceTry(conn, nil, 0)
 		}
 		if err == nil && p.weather.away() > 0 {
 			err = conn.Close()
 		} else if err == nil {
 			err = p.converse(ctx, conn)
+			p.trace.Add(trace.Step{What: trace.RendezvousDown, Why: reasonOf(err), Error: errorText(err)})
 			failures, began = 0, time.Now()
 		}
 		if ctx.Err() != nil {
@@ -149,6 +154,7 @@ func (p *Peer) dialRendezvous(ctx context.Context, t try) (*client.Conn, error) 
 	dial := func(info peer.AddrInfo) (*client.Conn, error) {
 		return client.Dial(ctx, client.Options{Host: p.host, Rendezvous: info, Agent: p.cfg.Agent, Logger: p.log, ConnectTime: t.reach})
 	}
+	p.trace.Add(trace.Step{What: trace.RendezvousDial, Addrs: texts(p.address.Addrs)})
 	conn, err := dial(p.address.AddrInfo())
 	if err == nil || p.cfg.NoMDNS || t.browse == 0 || ctx.Err() != nil || errors.Is(err, client.ErrNotARendezvous) {
 		return conn, err
@@ -159,6 +165,7 @@ func (p *Peer) dialRendezvous(ctx context.Context, t try) (*client.Conn, error) 
 	defer stop()
 	for info := range found {
 		if info.ID == p.address.ID {
+			p.trace.Add(trace.Step{What: trace.RendezvousDial, Addrs: texts(info.Addrs), Why: "found on the local network"})
 			return dial(info)
 		}
 	}
@@ -246,7 +253,7 @@ func reasonOf(err error) string {
 
 // connected takes a signed-in connection into use.
 func (c *core) connected(now time.Time, conn *client.Conn) {
-	c.conn, c.reason = conn, ""
+	c.conn, c.reason, c.sought = conn, "", now
 	c.connNo++
 	c.tellRendezvous(true, "")
 	c.engine.RelayUp(now)
@@ -255,7 +262,7 @@ func (c *core) connected(now time.Time, conn *client.Conn) {
 // disconnected is told each time that there is no connection, also after an attempt that has failed.
 func (c *core) disconnected(now time.Time, reason string) {
 	was := c.conn != nil
-	c.conn, c.reason = nil, reason
+	c.conn, c.reason, c.sought = nil, reason, now
 	c.taken, c.snapshot = nil, nil
 	clear(c.submits)
 	c.engine.RelayDown(now)

@@ -19,6 +19,7 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
@@ -43,6 +44,7 @@ type device struct {
 	link    *link.Link         // open direct way, or nil
 	linkWay Way
 	ways    route.Table
+	seen    map[Way]*experience
 	punch   *punch         // under way, or nil
 	punched string         // the latest connection that a punch has made
 	told    []ma.Multiaddr // its addresses for the latest punch
@@ -285,6 +287,7 @@ func (c *core) learnDevice(now time.Time, ct *contact, rec *rendezvous.DeviceRec
 	if addrs := addressesOf(d.id, rec.GetPeerRecord()); !slices.Equal(addrs, d.Addrs) {
 		d.Addrs = addrs
 		d.ways.Renewed()
+		c.note(d, trace.Step{What: trace.Addresses, Addrs: addrs})
 		changed = true
 	}
 	if rec.GetOnline() && !c.online[ct.Name][fp] {

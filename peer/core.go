@@ -18,6 +18,7 @@ import (
 	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -41,6 +42,7 @@ type core struct {
 	store      *history.Store
 	host       host.Host
 	hub        *hub
+	trace      *trace.Log
 	dials      *dials
 	weather    *weather
 	typed      *lru.Cache[string, rendezvous.Username] // by what was typed
@@ -64,6 +66,7 @@ type core struct {
 	conn      *client.Conn // nil while the rendezvous is away
 	connNo    uint64       // counts connections: what was learnt before this one may be stale
 	reason    string       // why conn is nil
+	sought    time.Time    // when that was last found out, either way
 	submits   map[uint64][]delivery.Send
 	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
 	online    map[delivery.Account]map[delivery.Device]bool
@@ -103,7 +106,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		peerID:     p.host.ID(),
 		rendezvous: p.address.ID,
 		private:    p.cfg.Private,
-		log:        p.log, store: store, host: p.host, hub: p.hub, dials: p.dials, weather: p.weather, keys: p.keys, typed: typed,
+		log:        p.log, store: store, host: p.host, hub: p.hub, trace: p.trace, dials: p.dials, weather: p.weather, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},

@@ -214,6 +214,9 @@ func (c *core) opened(in inbound, payload []byte) {
 			continue
 		}
 		c.active(now, d.contact)
+		if in.way != WayMailbox { // that was sent at some time
+			d.hears(now, in.way, signOf(part.Kind))
+		}
 		c.engine.Arrived(now, d.contact.Name, in.device, in.way, part)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // Times of looking for a direct way.
@@ -83,6 +84,10 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 	d.trying = make(chan struct{})
 	d.ways.Dialling()
 	addrs := c.candidates(d)
+	for _, a := range addrs {
+		d.tries(now, wayOver(a))
+	}
+	c.note(d, trace.Step{What: trace.Dial, Addrs: texts(addrs)})
 	c.spawn(func() {
 		l, err := c.open(d.id, addrs)
 		c.post(func() {
@@ -92,7 +97,7 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 			case err == nil:
 				l.End(errNotAllowed)
 			default:
-				c.dialFailed(d, err)
+				c.dialFailed(d, addrs, err, time.Since(now))
 			}
 			if c.devices[d.Fingerprint] != d { // the core has begun again from the disk meanwhile
 				c.endSearch(d)
@@ -123,10 +128,11 @@ func (c *core) offerAfter(now time.Time, d *device) {
 	})
 }
 
-func (c *core) dialFailed(d *device, err error) {
+func (c *core) dialFailed(d *device, addrs []ma.Multiaddr, err error, took time.Duration) {
 	now := time.Now()
 	d.ways.DialFailed(now)
 	c.log.Debug("no direct way", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
+	c.noteDialFailed(d, addrs, err, took)
 	c.offer(now, d)
 	c.searched(d)
 }
@@ -208,6 +214,11 @@ func (c *core) doubted(l *link.Link, doubtful bool) {
 	c.post(func() {
 		if d := c.devices[l.Remote().Fingerprint]; d != nil && d.link == l {
 			c.log.Debug("direct way in doubt", slog.String("device", d.Fingerprint.Device()), slog.Bool("doubtful", doubtful))
+			what := trace.DoubtOver
+			if doubtful {
+				what = trace.Doubt
+			}
+			c.note(d, trace.Step{What: what, Way: d.linkWay})
 			c.engine.DirectDoubt(time.Now(), d.Fingerprint, doubtful)
 		}
 	})
@@ -228,6 +239,7 @@ func (c *core) answer(stream network.Stream) {
 	l, err := link.Answer(ctx, stream, c.hello(), allow, c.linkHandler())
 	if err != nil {
 		c.log.Debug("link refused", slog.Any("error", err))
+		c.trace.Add(trace.Step{What: trace.LinkRefused, Addr: stream.Conn().RemoteMultiaddr().String(), Error: err.Error()})
 		return
 	}
 	c.post(func() {
@@ -289,6 +301,8 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	d.link, d.linkWay = l, d.wayBy(conn)
 	d.punch, d.offered = nil, time.Time{}
 	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
+	d.tries(now, d.linkWay)
+	c.noteLinkUp(d, dialled, took)
 	c.searched(d)
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
 	c.tellRoute(d, oldWay, "direct way answers", took)
@@ -314,6 +328,8 @@ func (c *core) linkDown(d *device, l *link.Link, why string) {
 		return // it was replaced before it ended
 	}
 	oldWay := c.wayTo(d)
+	d.hears(l.Heard(), d.linkWay, SignHeartbeat)
+	c.noteLinkDown(d, l, why)
 	d.link, d.linkWay = nil, ""
 	d.ways.Closed(time.Now())
 	c.engine.DirectDown(time.Now(), d.contact.Name, d.Fingerprint)
@@ -379,6 +395,7 @@ func (c *core) tellRoute(d *device, old Way, why string, took time.Duration) {
 		return
 	}
 	ms := milliseconds(took)
+	c.note(d, trace.Step{What: trace.Way, Old: string(old), New: string(now), Why: why, MS: &ms})
 	c.hub.publish(Event{Type: EventRoute, User: string(d.contact.Name), Device: d.Fingerprint.Device(), Old: old, New: now, Why: why, MS: &ms})
 }
 

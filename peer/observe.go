@@ -8,6 +8,7 @@ import (
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
 
@@ -50,6 +51,7 @@ func (c *core) observed(conn *client.Conn, seen []client.Sighting, askedUDP bool
 	h.of, h.at = conn, time.Now()
 	h.network.UDP, h.network.Ports = judge(seen, askedUDP)
 	h.addrs = c.meetingPoints(seen)
+	c.trace.Add(trace.Step{What: trace.Here, Network: networkOf(h.network, false), Addrs: sightings(seen)})
 	waiting := h.waiting
 	h.waiting = nil
 	for _, then := range waiting {

@@ -21,6 +21,7 @@ import (
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -94,6 +95,7 @@ type Peer struct {
 	home    *home        // immutable
 	hub     *hub         // immutable
 	dials   *dials       // immutable
+	trace   *trace.Log   // immutable
 	weather *weather     // immutable
 
 	settings     sync.Mutex  // held while a setting changes
@@ -149,7 +151,7 @@ func New(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather()}, nil
+	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather(), trace: trace.New()}, nil
 }
 
 // upWait is how long Up waits for the first attempt to reach the rendezvous.
@@ -272,6 +274,7 @@ func (p *Peer) Close() error {
 	p.release()
 	p.state = stateClosed
 	p.hub.close()
+	p.trace.Close()
 	return p.home.close()
 }
 

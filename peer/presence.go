@@ -5,6 +5,7 @@ import (
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 )
 
@@ -82,8 +83,12 @@ func mark(m map[delivery.Account]map[delivery.Device]bool, name delivery.Account
 
 // present records that one device came or went, and tells it where that changes whether its person is there.
 func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device, online bool) {
+	was := c.online[name][fp]
 	mark(c.online, name, fp, online)
 	if d := c.devices[fp]; d != nil && d.contact.Name == name {
+		if was != online {
+			c.note(d, trace.Step{What: trace.Presence, Online: &online})
+		}
 		c.engine.Online(now, name, fp, online)
 		if online {
 			d.ways.Renewed()

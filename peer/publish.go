@@ -17,6 +17,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -36,6 +37,7 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-conn.Done():
 			return nil
 		case <-moved.Out():
+			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.host.Addrs())})
 		case <-hourly.C:
 		case <-again:
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // Times of a punch.
@@ -63,6 +64,7 @@ func (c *core) offer(now time.Time, d *device) {
 func (c *core) beginPunch(d *device, p *punch) {
 	d.punch = p
 	d.ways.Punching()
+	d.tries(p.began, WayPunched)
 	c.spawn(func() {
 		pause(c.dialCtx, observeTime+offerTime+punchTime)
 		c.post(func() { c.punchFailed(d, p, errors.New("the other side is silent")) })
@@ -91,6 +93,14 @@ func (c *core) signal(d *device, p *punch, step byte, addrs []ma.Multiaddr) bool
 	for _, a := range addrs {
 		out.Addrs = append(out.Addrs, a.Bytes())
 	}
+	what := trace.PunchOffer
+	switch {
+	case step == delivery.PunchAnswer && len(addrs) == 0:
+		what = trace.PunchRefuse
+	case step == delivery.PunchAnswer:
+		what = trace.PunchAnswer
+	}
+	c.note(d, trace.Step{What: what, Addrs: texts(addrs)})
 	return c.engine.Punch(d.contact.Name, d.Fingerprint, out)
 }
 
@@ -105,10 +115,14 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 		c.log.Debug("punch refused", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
 		return
 	}
-	d.ways.There = there
+	if d.ways.There != there {
+		d.ways.There = there
+		c.note(d, trace.Step{What: trace.There, Network: networkOf(there, true)})
+	}
 	addrs := c.theirs(n.Punch.Addrs)
 	switch p := d.punch; n.Punch.Step {
 	case delivery.PunchOffer:
+		c.note(d, trace.Step{What: trace.PunchOffered, Addrs: texts(addrs)})
 		c.answerOffer(now, d, n.Punch, addrs)
 	case delivery.PunchAnswer:
 		if p == nil || !p.ours || p.token != n.Punch.Token || !p.dialled.IsZero() {
@@ -118,6 +132,7 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 			c.punchFailed(d, p, errors.New("the other side does not want it"))
 			return
 		}
+		c.note(d, trace.Step{What: trace.PunchAgreed, Addrs: texts(addrs)})
 		c.meet(d, p, addrs, 0)
 	}
 }
@@ -169,6 +184,8 @@ func (c *core) theirs(raw [][]byte) []ma.Multiaddr {
 // meet dials a device, which dials us, after a wait. The side that has offered opens the link.
 func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duration) {
 	p.dialled, d.told = time.Now(), addrs
+	ms := milliseconds(wait)
+	c.note(d, trace.Step{What: trace.PunchDial, Addrs: texts(addrs), MS: &ms})
 	c.spawn(func() {
 		pause(c.dialCtx, wait)
 		if !c.stillMeets(d, p) {
@@ -220,6 +237,9 @@ func (c *core) punchFailed(d *device, p *punch, cause error) {
 	d.punch = nil
 	d.ways.PunchFailed(time.Now())
 	c.log.Debug("no punch", slog.String("device", d.Fingerprint.Device()), slog.Any("error", cause))
+	ms := milliseconds(time.Since(p.began))
+	d.fails(WayPunched, cause.Error())
+	c.note(d, trace.Step{What: trace.PunchFailed, Error: cause.Error(), MS: &ms})
 	c.searched(d)
 }
 

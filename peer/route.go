@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/route"
@@ -40,38 +41,75 @@ func (p *Peer) Route(ctx context.Context, user string) ([]RouteEntry, error) {
 func (c *core) routes(d *device) []RouteEntry {
 	s := c.surroundings()
 	var out []RouteEntry
-	for _, e := range c.look(d).Entries(&s) {
+	table := c.look(d)
+	here := table.Findings(&s)
+	for _, e := range table.Entries(&s) {
 		r := RouteEntry{
-			Device: d.Fingerprint.Device(), Way: e.Way, State: string(e.State), InUse: e.InUse, Addr: e.Addr,
-			Reason: string(e.Reason), Remedy: e.Reason.Remedy(),
+			Device: d.Fingerprint.Device(), Way: e.Way, State: string(e.State), InUse: e.InUse,
+			Reason: string(e.Reason), Remedy: e.Reason.Remedy(), Addrs: c.addresses(d, &e),
+			Evidence: d.evidence(e.Way), Here: networkOf(here, true),
 		}
+		r.Addr = strings.Join(r.Addrs, " ")
 		if e.Reason != "" {
 			r.Sentence = e.Reason.Sentence()
 		}
-		rtt := 0.0
-		switch {
-		case e.State != route.StateOpen:
-			r.Addr = c.dialled(d, e.Way)
-		case e.Way.IsDirect() && d.link != nil:
-			rtt = milliseconds(d.link.RTT())
-		case e.Way == WayRelay && c.conn != nil:
-			rtt = milliseconds(c.conn.RTT())
+		if table.There != (route.Network{}) {
+			r.There = networkOf(table.There, true)
 		}
-		if rtt > 0 {
-			r.RTT = &rtt
+		if rtt := c.roundTrip(d, &e); rtt > 0 {
+			ms := milliseconds(rtt)
+			r.RTT = &ms
 		}
+		c.lastTry(d, &r)
 		out = append(out, r)
 	}
 	return out
 }
 
-// dialled returns the addresses that are dialled for a way.
-func (c *core) dialled(d *device, w Way) string {
-	var list []string
+// roundTrip returns the latest round trip by a way: to the device, by relay to the rendezvous. 0: none is known.
+func (c *core) roundTrip(d *device, e *route.Entry) time.Duration {
+	switch {
+	case e.State != route.StateOpen:
+	case e.Way.IsDirect() && d.link != nil:
+		return d.link.RTT()
+	case e.Way == WayRelay && c.conn != nil:
+		return c.conn.RTT()
+	}
+	return 0
+}
+
+// lastTry says when a way was last tried and what came of it.
+func (c *core) lastTry(d *device, r *RouteEntry) {
+	at := c.sought
+	if r.Way.IsDirect() {
+		at = time.Time{}
+		if x := d.seen[r.Way]; x != nil {
+			at, r.Error = x.tried, x.failed
+		}
+	} else if c.conn == nil {
+		r.Error = c.reason
+	}
+	if !at.IsZero() {
+		utc := at.UTC()
+		r.Tried = &utc
+	}
+}
+
+// addresses returns that of the way where it is open, else those that are dialled for it.
+func (c *core) addresses(d *device, e *route.Entry) []string {
+	list := []string{}
+	switch {
+	case e.Addr != "":
+		return append(list, e.Addr)
+	case !e.Way.IsDirect() && c.conn != nil:
+		return append(list, c.conn.Remote())
+	case e.Way == WayPunched:
+		return append(list, texts(d.told)...)
+	}
 	for _, a := range c.candidates(d) {
-		if wayOver(a) == w {
+		if wayOver(a) == e.Way {
 			list = append(list, a.String())
 		}
 	}
-	return strings.Join(list, " ")
+	return list
 }

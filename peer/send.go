@@ -303,6 +303,7 @@ func (p *Peer) SetWay(ctx context.Context, user, way string) error {
 	}
 	return p.core.do(ctx, func() {
 		c, account := p.core, delivery.Account(name)
+		c.tracePolicy(account, c.policies[account], policy)
 		c.policies[account] = policy
 		if ct := c.contacts[account]; ct != nil && policy == delivery.RelayOnly {
 			for _, d := range ct.devices {

@@ -1,6 +1,10 @@
 package peer
 
-import "time"
+import (
+	"time"
+
+	"github.com/byway-chat/byway/peer/trace"
+)
 
 // Receipt is what is known of one of our own messages.
 type Receipt struct {
@@ -22,6 +26,7 @@ type Contact struct {
 	Key      KeyState   `json:"key"`
 	Devices  int        `json:"devices"`
 	LastSeen *time.Time `json:"last_seen,omitempty"`
+	Evidence
 }
 
 // HistoryEntry is one message of the local history, in either direction, or a gap: then it has nothing else.
@@ -69,6 +74,16 @@ type RouteEntry struct {
 	// Sentence says the reason in words, and Remedy what can be done about it, where something can.
 	Sentence string `json:"sentence,omitempty"`
 	Remedy   string `json:"remedy,omitempty"`
+	// Addrs are the addresses of the way: the one in use, else those that are dialled. Addr has the same in one text.
+	Addrs []string `json:"addrs"`
+	// Tried is when the way was last tried, and Error why that came to nothing, in the words of the network.
+	Tried *time.Time `json:"tried,omitempty"`
+	Error string     `json:"error,omitempty"`
+	// Evidence is the latest sign of life by this way.
+	Evidence
+	// Here and There are what the two sides have found out about their networks, There as far as the other side has told.
+	Here  *trace.Network `json:"here,omitempty"`
+	There *trace.Network `json:"there,omitempty"`
 }
 
 // Pong is one answered (or missed) round trip of ping.

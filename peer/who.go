@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/rendezvous"
@@ -116,7 +117,7 @@ func readList(out map[delivery.Account]bool, list func(after string) (*rendezvou
 }
 
 func (c *core) describe(name delivery.Account, online bool) Contact {
-	out := Contact{Name: string(name), Online: online, Key: KeyNew, Way: WayMailbox}
+	out := Contact{Name: string(name), Online: online, Key: KeyNew, Way: WayMailbox, Evidence: c.evidence(time.Now(), name, online)}
 	switch {
 	case c.conn == nil:
 		out.Way = ""

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/api"
@@ -125,7 +126,7 @@ func chatWho(ctx context.Context, c *chat, _ []string) error {
 	if len(list) == 0 {
 		return c.say("nobody else is registered yet")
 	}
-	return c.table(whoTable(list))
+	return c.table(whoTable(list, time.Now()))
 }
 
 func chatRoute(ctx context.Context, c *chat, args []string) error {
@@ -137,7 +138,11 @@ func chatRoute(ctx context.Context, c *chat, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.table(routeTable(list))
+	text, err := columns(routeTable(list, time.Now()))
+	if err != nil {
+		return err
+	}
+	return c.console.Print(text + routeNotes(list))
 }
 
 func chatPing(ctx context.Context, c *chat, args []string) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/byway-chat/byway/cmd/internal/ledger"
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // lines writes JSON objects, one a line, numbered in the order in which they are written. It may be used by several goroutines.
@@ -43,6 +44,15 @@ func (l *lines) event(e peer.Event) error {
 		return l.book.Print(line, m)
 	}
 	return l.writeLocked(e)
+}
+
+// step writes one line of the story of the ways with the next number.
+func (l *lines) step(s trace.Step) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seq++
+	s.V, s.Seq = 1, l.seq
+	return l.writeLocked(s)
 }
 
 // heading begins an object that is not an event of the peer.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,16 +15,6 @@ func (p *program) whoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "who", Short: "users, online or not, the way to each, the state of their keys", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.withPeer(cmd.Context(), p.who) },
-	}
-}
-
-func (p *program) routeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "route USER", Short: "every way to USER, which is in use, and why not the better ones", Args: args(cobra.ExactArgs(1)),
-		Long: "Lists every way to USER. Exit 0 when a direct way is in use, 3 when only the relay is, 5 when USER is away.",
-		RunE: func(cmd *cobra.Command, list []string) error {
-			return p.withPeer(cmd.Context(), func(ctx context.Context, s *session) error { return p.route(ctx, s, list[0]) })
-		},
 	}
 }
 
@@ -48,45 +39,17 @@ func (p *program) who(ctx context.Context, s *session) error {
 	if len(list) == 0 {
 		return p.say("nobody else is registered yet")
 	}
-	return p.table(whoTable(list))
+	return p.table(whoTable(list, time.Now()))
 }
 
-func whoTable(list []peer.Contact) [][]string {
-	rows := [][]string{{"NAME", "ONLINE", "WAY", "KEY", "DEVICES", "LAST SEEN"}}
+func whoTable(list []peer.Contact, now time.Time) [][]string {
+	rows := [][]string{{"NAME", "ONLINE", "WAY", "KEY", "DEVICES", "HEARD", "LAST SEEN"}}
 	for _, c := range list {
 		seen := ""
 		if c.LastSeen != nil {
 			seen = when(*c.LastSeen)
 		}
-		rows = append(rows, []string{c.Name, yes(c.Online), orDash(string(c.Way)), orDash(string(c.Key)), strconv.Itoa(c.Devices), orDash(seen)})
-	}
-	return rows
-}
-
-func (p *program) route(ctx context.Context, s *session, user string) error {
-	list, err := do(ctx, s, func(c *api.Client) ([]peer.RouteEntry, error) { return c.Route(ctx, user) })
-	if err != nil {
-		return err
-	}
-	if p.flags.json {
-		err = entries(p.lines, "way", list)
-	} else {
-		err = p.table(routeTable(list))
-	}
-	if err != nil {
-		return err
-	}
-	return reach(inUse(list))
-}
-
-func routeTable(list []peer.RouteEntry) [][]string {
-	rows := [][]string{{"WAY", "STATE", "RTT", "IN USE", "REASON", "DEVICE", "ADDRESS"}}
-	for _, r := range list {
-		rtt := "-"
-		if r.RTT != nil {
-			rtt = inWords(milliseconds(*r.RTT))
-		}
-		rows = append(rows, []string{string(r.Way), r.State, rtt, yes(r.InUse), orDash(r.Reason), orDash(r.Device), orDash(r.Addr)})
+		rows = append(rows, []string{c.Name, yes(c.Online), orDash(string(c.Way)), orDash(string(c.Key)), strconv.Itoa(c.Devices), evidence(&c.Evidence, now), orDash(seen)})
 	}
 	return rows
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // start serves f in a new home and returns a client of it.
@@ -166,6 +167,53 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// The story begins with the past where it is wanted, and a stream of what is held ends.
+func TestTrace(t *testing.T) {
+	f := &fake{story: trace.New()}
+	f.story.Add(trace.Step{What: trace.Dial, User: "bob", Addrs: []string{"/ip4/192.0.2.1/tcp/1"}})
+	f.story.Add(trace.Step{What: trace.Dial, User: "carol"})
+	_, c, _ := start(t, f)
+	for _, tc := range []struct {
+		o    trace.Options
+		want []trace.What
+	}{
+		{trace.Options{Held: true}, []trace.What{trace.Dial, trace.Dial}},
+		{trace.Options{Held: true, User: "bob"}, []trace.What{trace.Dial}},
+		{trace.Options{Held: true, After: 1}, []trace.What{trace.Dial}},
+		{trace.Options{New: true}, []trace.What{trace.LinkUp}},
+	} {
+		sub, err := c.Trace(t.Context(), tc.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.o.New {
+			f.story.Add(trace.Step{What: trace.LinkUp, User: "bob"})
+			f.story.Close()
+		}
+		var got []trace.What
+		for e, err := range sub.Events() {
+			if err != nil {
+				if !errors.Is(err, ErrGone) {
+					t.Error(err)
+				}
+				break
+			}
+			if e.V != 1 || e.Seq == 0 || e.Type != trace.Type || e.Time.IsZero() {
+				t.Errorf("got %+v", e)
+			}
+			got = append(got, e.What)
+		}
+		sub.Close()
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", tc.o, diff)
+		}
+	}
+	f.err = &peer.Error{Code: peer.CodeNameNotAllowed, Message: "no name"}
+	if _, err := c.Trace(t.Context(), trace.Options{User: "a b"}); peer.CodeOf(err) != peer.CodeNameNotAllowed {
+		t.Errorf("got %v, want the peer's", err)
+	}
+}
+
 func TestCloseEndsStreamsAndFinishesRequests(t *testing.T) {
 	waiting, release := make(chan struct{}), make(chan struct{})
 	f := &fake{wait: func(_ context.Context, id string, until peer.State) (peer.Receipt, error) {
@@ -295,7 +343,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("got openapi %q, want 3.1", v)
 	}
 	paths, _ := doc["paths"].(map[string]any)
-	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events"} {
+	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace"} {
 		if paths["/v1/"+verb] == nil {
 			t.Errorf("no description of /v1/%s", verb)
 		}
@@ -317,7 +365,7 @@ func FuzzEvent(f *testing.F) {
 	f.Add([]byte(`{"v":1,"seq":2,"type":"message","body":"x"}`), false)
 	f.Add([]byte(`{"code":"failed"}`), true)
 	f.Fuzz(func(t *testing.T, data []byte, failure bool) {
-		e, err := event(data, failure)
+		e, err := object[peer.Event](data, failure)
 		if err != nil {
 			return
 		}

@@ -16,10 +16,14 @@
 //	GET  /v1/status                                                 → status
 //	POST /v1/stop                                                   asks the process that owns the peer to leave
 //	GET  /v1/events?unshown=&after=                                 → server-sent events
+//	GET  /v1/trace?user=&after=&new=&held=                          → server-sent events of the story of the ways
 //
 // An event's data is one JSON object of the event stream, its id the object's seq; the header Last-Event-ID (or after=) resumes.
 // With unshown=1 the stream begins with the messages that no face has shown. A line ": " comes every 15 s while nothing
 // happens. The stream ends when the peer stops; an event named "failure" before the end carries the reason.
+//
+// The trace is a stream of its own, so that it floods nobody who has not asked: its objects are those of package trace, its ids count them. It begins with what
+// the peer still holds of the past; new=1 leaves that out, and held=1 ends the stream after it. An object "what":"lost" says how many are missing in its place.
 //
 // # Promises
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -15,63 +16,95 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
-type eventsInput struct {
+// Resumption is where a client wants a stream to go on.
+type Resumption struct {
 	LastEventID string `header:"Last-Event-ID" doc:"resume after this seq"`
 	After       uint64 `query:"after" doc:"the same, for clients that cannot set the header"`
-	Unshown     bool   `query:"unshown" doc:"begin with the messages that no face has shown"`
 }
 
-func (in *eventsInput) options() (peer.EventOptions, error) {
-	o := peer.EventOptions{After: in.After, Unshown: in.Unshown}
+func (in *Resumption) seq() (uint64, error) {
 	if in.LastEventID == "" {
-		return o, nil
+		return in.After, nil
 	}
 	seq, err := strconv.ParseUint(in.LastEventID, 10, 64)
 	if err != nil {
-		return o, &peer.Error{Code: peer.CodeUsage, Message: "the header Last-Event-ID is not a sequence number"}
+		return 0, &peer.Error{Code: peer.CodeUsage, Message: "the header Last-Event-ID is not a sequence number"}
 	}
-	o.After = seq
-	return o, nil
+	return seq, nil
 }
 
-func eventRoute(api huma.API, n node, s *Server) {
-	var open atomic.Int32
-	event := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[peer.Event](), true, "Event")
+type eventsInput struct {
+	Resumption
+	Unshown bool `query:"unshown" doc:"begin with the messages that no face has shown"`
+}
+
+type traceInput struct {
+	Resumption
+	User string `query:"user" doc:"only what concerns this contact, or this device as a whole"`
+	New  bool   `query:"new" doc:"nothing that has happened before"`
+	Held bool   `query:"held" doc:"nothing but that"`
+}
+
+// source is a subscription of either stream.
+type source[E any] interface {
+	Events(ctx context.Context) iter.Seq2[E, error]
+	Close()
+}
+
+func streamRoutes(api huma.API, n node, s *Server) {
+	streamRoute(api, s, "/v1/events", "Events as they happen, as server-sent events", func(in *eventsInput) (source[peer.Event], error) {
+		after, err := in.seq()
+		if err != nil {
+			return nil, err
+		}
+		return n.subscribe(peer.EventOptions{After: after, Unshown: in.Unshown})
+	}, func(e *peer.Event) uint64 { return e.Seq })
+	streamRoute(api, s, "/v1/trace", "Every attempt to find a way and every change of one, as server-sent events", func(in *traceInput) (source[trace.Step], error) {
+		after, err := in.seq()
+		if err != nil {
+			return nil, err
+		}
+		return n.follow(trace.Options{User: in.User, After: after, New: in.New, Held: in.Held})
+	}, func(e *trace.Step) uint64 { return e.Seq })
+}
+
+// streamRoute registers a stream: open begins a subscription, seq numbers its objects.
+func streamRoute[I, E any](api huma.API, s *Server, path, summary string, open func(in *I) (source[E], error), seq func(e *E) uint64) {
+	var streams atomic.Int32
+	object := reflect.TypeFor[E]()
 	op := huma.Operation{
-		OperationID: "get-events", Method: http.MethodGet, Path: "/v1/events",
-		Summary: "Events as they happen, as server-sent events",
+		OperationID: operationID(http.MethodGet, path), Method: http.MethodGet, Path: path, Summary: summary,
 		Responses: map[string]*huma.Response{"200": {
 			Description: "server-sent events: the id is the object's seq, the data the object",
-			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: event}},
+			Content: map[string]*huma.MediaType{"text/event-stream": {
+				Schema: api.OpenAPI().Components.Schemas.Schema(object, true, object.Name()),
+			}},
 		}},
 	}
-	huma.Register(api, op, func(_ context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-		o, err := in.options()
-		if err != nil {
-			return nil, faultOf(err)
+	huma.Register(api, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
+		if streams.Add(1) > maxStreams {
+			streams.Add(-1)
+			return nil, faultOf(&peer.Error{Code: peer.CodeRateLimited, Message: fmt.Sprintf("%d such streams are open already", maxStreams)})
 		}
-		if open.Add(1) > maxStreams {
-			open.Add(-1)
-			return nil, faultOf(&peer.Error{Code: peer.CodeRateLimited, Message: fmt.Sprintf("%d event streams are open already", maxStreams)})
-		}
-		sub, err := n.subscribe(o)
+		sub, err := open(in)
 		if err != nil {
-			open.Add(-1)
+			streams.Add(-1)
 			return nil, faultOf(err)
 		}
 		return &huma.StreamResponse{Body: func(c huma.Context) {
-			defer open.Add(-1)
+			defer streams.Add(-1)
 			defer sub.Close()
 			_, w := humago.Unwrap(c)
-			pump(c.Context(), sub, w, s.closing)
+			pump(c.Context(), sub, w, s.closing, seq)
 		}}, nil
 	})
 }
 
-// pump writes events until the client leaves, the subscription ends or the server closes.
-func pump(ctx context.Context, sub stream, w http.ResponseWriter, closing <-chan struct{}) {
+// pump writes objects until the client leaves, the subscription ends or the server closes.
+func pump[E any](ctx context.Context, sub source[E], w http.ResponseWriter, closing <-chan struct{}, seq func(e *E) uint64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -81,7 +114,7 @@ func pump(ctx context.Context, sub stream, w http.ResponseWriter, closing <-chan
 	if out.write(": byway\n\n") != nil {
 		return
 	}
-	events, ended := make(chan peer.Event), make(chan error, 1)
+	events, ended := make(chan numbered), make(chan error, 1)
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
@@ -91,7 +124,7 @@ func pump(ctx context.Context, sub stream, w http.ResponseWriter, closing <-chan
 				return
 			}
 			select {
-			case events <- e:
+			case events <- numbered{seq(&e), e}:
 			case <-ctx.Done():
 				return
 			}
@@ -102,13 +135,19 @@ func pump(ctx context.Context, sub stream, w http.ResponseWriter, closing <-chan
 	<-finished
 }
 
+// numbered is an object of a stream and its number.
+type numbered struct {
+	seq    uint64
+	object any
+}
+
 // eventWriter is owned by the request's goroutine.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
-func (o *eventWriter) loop(events <-chan peer.Event, ended <-chan error, finished, closing <-chan struct{}) {
+func (o *eventWriter) loop(events <-chan numbered, ended <-chan error, finished, closing <-chan struct{}) {
 	beat := time.NewTicker(keepAlive)
 	defer beat.Stop()
 	for {
@@ -134,15 +173,15 @@ func (o *eventWriter) loop(events <-chan peer.Event, ended <-chan error, finishe
 	}
 }
 
-func (o *eventWriter) event(e peer.Event) error {
-	data, err := json.Marshal(e)
+func (o *eventWriter) event(e numbered) error {
+	data, err := json.Marshal(e.object)
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
-	if e.Seq == 0 { // told again: nothing can resume behind it
+	if e.seq == 0 { // told again: nothing can resume behind it
 		return o.write(fmt.Sprintf("data: %s\n\n", data))
 	}
-	return o.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Seq, data))
+	return o.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.seq, data))
 }
 
 func (o *eventWriter) failure(cause error) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // fake is a peer whose answers the test writes.
@@ -21,6 +22,7 @@ type fake struct {
 	final  error
 	closed int
 	asked  peer.EventOptions
+	story  *trace.Log
 }
 
 func (f *fake) note(call any) error {
@@ -139,4 +141,11 @@ func (s *fakeStream) Close() {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	s.f.closed++
+}
+
+func (f *fake) follow(o trace.Options) (story, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.story.Follow(o), nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // messages is what the server asks of a peer about messages.
@@ -42,6 +43,12 @@ type stream interface {
 	Close()
 }
 
+// story is a reader of the trace.
+type story interface {
+	Events(ctx context.Context) iter.Seq2[trace.Step, error]
+	Close()
+}
+
 // node is the peer behind the socket.
 type node interface {
 	messages
@@ -49,9 +56,18 @@ type node interface {
 	experiments
 	Status(ctx context.Context) (peer.Status, error)
 	subscribe(o peer.EventOptions) (stream, error)
+	follow(o trace.Options) (story, error)
 }
 
 // running is a *peer.Peer as a node.
 type running struct{ *peer.Peer }
 
 func (r running) subscribe(o peer.EventOptions) (stream, error) { return r.Subscribe(o), nil }
+
+func (r running) follow(o trace.Options) (story, error) {
+	reader, err := r.Trace(o)
+	if err != nil {
+		return nil, err // and no story that is a nil reader
+	}
+	return reader, nil
+}

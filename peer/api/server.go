@@ -143,6 +143,6 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	contactRoutes(api, n)
 	experimentRoutes(api, n)
 	processRoutes(api, n, s)
-	eventRoute(api, n, s)
+	streamRoutes(api, n, s)
 	return mux, api
 }

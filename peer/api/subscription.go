@@ -13,13 +13,17 @@ import (
 	"strings"
 
 	"github.com/byway-chat/byway/peer"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // maxEvent is the longest line in bytes of an event stream: a text of 64 KiB, each byte escaped, and the fields.
 const maxEvent = 1 << 20
 
-// Subscription is an open event stream.
-type Subscription struct {
+// Subscription is an open stream of events.
+type Subscription = Stream[peer.Event]
+
+// Stream is an open stream of objects of one kind.
+type Stream[E any] struct {
 	body   io.ReadCloser
 	cancel context.CancelFunc
 }
@@ -30,11 +34,30 @@ func (c *Client) Subscribe(ctx context.Context, o peer.EventOptions) (*Subscript
 	if o.Unshown {
 		q.Set("unshown", "true")
 	}
-	if o.After > 0 {
-		q.Set("after", strconv.FormatUint(o.After, 10))
+	return openStream[peer.Event](ctx, c, "/v1/events", q, o.After)
+}
+
+// Trace opens the story of the ways, in the same manner.
+func (c *Client) Trace(ctx context.Context, o trace.Options) (*Stream[trace.Step], error) {
+	q := url.Values{}
+	if o.User != "" {
+		q.Set("user", o.User)
+	}
+	if o.New {
+		q.Set("new", "true")
+	}
+	if o.Held {
+		q.Set("held", "true")
+	}
+	return openStream[trace.Step](ctx, c, "/v1/trace", q, o.After)
+}
+
+func openStream[E any](ctx context.Context, c *Client, path string, q url.Values, after uint64) (*Stream[E], error) {
+	if after > 0 {
+		q.Set("after", strconv.FormatUint(after, 10))
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil)
+	resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil)
 	if err != nil {
 		defer cancel()
 		return nil, gone(ctx, err, again)
@@ -45,18 +68,19 @@ func (c *Client) Subscribe(ctx context.Context, o peer.EventOptions) (*Subscript
 		_ = resp.Body.Close()
 		return nil, refusal(resp.StatusCode, answer)
 	}
-	return &Subscription{body: resp.Body, cancel: cancel}, nil
+	return &Stream[E]{body: resp.Body, cancel: cancel}, nil
 }
 
 // Close ends the stream; Events then ends too.
-func (s *Subscription) Close() {
+func (s *Stream[E]) Close() {
 	s.cancel()
 	_ = s.body.Close()
 }
 
-// Events yields events until the stream ends, and last an error that says why: ErrGone where the peer has left. It can be ranged once.
-func (s *Subscription) Events() iter.Seq2[peer.Event, error] {
-	return func(yield func(peer.Event, error) bool) {
+// Events yields objects until the stream ends, and last an error that says why: ErrGone where the peer has left or has nothing more to tell. It
+// can be ranged once.
+func (s *Stream[E]) Events() iter.Seq2[E, error] {
+	return func(yield func(E, error) bool) {
 		lines := bufio.NewScanner(s.body)
 		lines.Buffer(make([]byte, 0, 4096), maxEvent)
 		var failure bool
@@ -66,7 +90,7 @@ func (s *Subscription) Events() iter.Seq2[peer.Event, error] {
 			case line == "event: failure":
 				failure = true
 			case strings.HasPrefix(line, "data: "):
-				e, err := event([]byte(line[len("data: "):]), failure)
+				e, err := object[E]([]byte(line[len("data: "):]), failure)
 				if !yield(e, err) || err != nil {
 					return
 				}
@@ -76,19 +100,21 @@ func (s *Subscription) Events() iter.Seq2[peer.Event, error] {
 		if err := lines.Err(); err != nil {
 			cause = err
 		}
-		yield(peer.Event{}, fmt.Errorf("%w: the event stream has ended: %w", ErrGone, cause))
+		var none E
+		yield(none, fmt.Errorf("%w: the event stream has ended: %w", ErrGone, cause))
 	}
 }
 
-func event(data []byte, failure bool) (peer.Event, error) {
+// object reads one object of a stream, or why the stream ends.
+func object[E any](data []byte, failure bool) (E, error) {
+	var e E
 	if failure {
 		var f Fault
 		if err := json.Unmarshal(data, &f); err != nil {
-			return peer.Event{}, fmt.Errorf("reading why the event stream ends: %w", err)
+			return e, fmt.Errorf("reading why the event stream ends: %w", err)
 		}
-		return peer.Event{}, f.err()
+		return e, f.err()
 	}
-	var e peer.Event
 	if err := json.Unmarshal(data, &e); err != nil {
 		return e, fmt.Errorf("reading an event: %w", err)
 	}

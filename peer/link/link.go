@@ -204,7 +204,7 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 // Heard returns when the other side last gave a sign of life.
 func (l *Link) Heard() time.Time { return l.begun.Add(time.Duration(max(1, l.heard.Load()) - 1)) }
 
-// Age returns how long ago the link began.
+// Age returns for how long the link has been open.
 func (l *Link) Age() time.Duration { return time.Since(l.begun) }
 
 // Doubtful reports whether something sent has gone without an answer for too long.

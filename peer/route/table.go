@@ -178,6 +178,15 @@ func (t *Table) MayMeet(s *Surroundings) bool {
 	return !s.Hidden && s.Rendezvous && forbids(t.Policy, t.There.Policy, delivery.WayPunched) == ""
 }
 
+// Findings returns what this device has found out, as it tells the other one: with the policy for it.
+func (t *Table) Findings(s *Surroundings) Network {
+	here := s.Here
+	if here.Policy = t.Policy; s.Hidden {
+		here.Policy = Relay
+	}
+	return here
+}
+
 // Known reports whether there is an address to dial.
 func (t *Table) Known() bool { return !t.Addresses.none() }
 
