@@ -70,7 +70,7 @@ func (p *program) root() *cobra.Command {
 	root.AddCommand(
 		p.registerCommand(), p.loginCommand(),
 		p.sendCommand(), p.listenCommand(), p.botCommand(), p.upCommand(),
-		p.whoCommand(), p.routeCommand(), p.pingCommand(), p.traceCommand(), p.verifyCommand(), p.historyCommand(), p.statusCommand(),
+		p.whoCommand(), p.routeCommand(), p.pingCommand(), p.traceCommand(), p.verifyCommand(), p.historyCommand(), p.statusCommand(), p.doctorCommand(),
 		p.demoCommand(), p.versionCommand(),
 	)
 	return root

@@ -79,6 +79,7 @@ func TestVerbs(t *testing.T) {
 		{"verify", func(c *Client) error { return drop(c.Verify(ctx, "bob", true)) }, "verify bob"},
 		{"way", func(c *Client) error { return c.SetWay(ctx, "bob", "relay") }, "way bob relay"},
 		{"status", func(c *Client) error { return drop(c.Status(ctx)) }, "status"},
+		{"checkup", func(c *Client) error { return drop(c.Checkup(ctx)) }, "checkup"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := &fake{}
@@ -343,7 +344,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("got openapi %q, want 3.1", v)
 	}
 	paths, _ := doc["paths"].(map[string]any)
-	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace"} {
+	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace", "checkup"} {
 		if paths["/v1/"+verb] == nil {
 			t.Errorf("no description of /v1/%s", verb)
 		}

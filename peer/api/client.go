@@ -140,6 +140,11 @@ func (c *Client) Status(ctx context.Context) (peer.Status, error) {
 	return get[peer.Status](ctx, c, "/v1/status", nil)
 }
 
+// Checkup returns what the peer knows of its own situation.
+func (c *Client) Checkup(ctx context.Context) (peer.Checkup, error) {
+	return get[peer.Checkup](ctx, c, "/v1/checkup", nil)
+}
+
 // Stop asks the process that owns the peer to leave, and does not wait for it.
 func (c *Client) Stop(ctx context.Context) error {
 	_, err := post[none](ctx, c, "/v1/stop", nil, again)

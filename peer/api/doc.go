@@ -14,6 +14,7 @@
 //	POST /v1/read {user}   /v1/way {user, way}   /v1/shown {ids?, upto?}   → nothing
 //	POST /v1/settings/receipts {read}                               → nothing
 //	GET  /v1/status                                                 → status
+//	GET  /v1/checkup                                                → checkup
 //	POST /v1/stop                                                   asks the process that owns the peer to leave
 //	GET  /v1/events?unshown=&after=                                 → server-sent events
 //	GET  /v1/trace?user=&after=&new=&held=                          → server-sent events of the story of the ways

@@ -109,6 +109,10 @@ func (f *fake) Status(context.Context) (peer.Status, error) {
 	return peer.Status{User: "alice", Version: "test"}, f.note("status")
 }
 
+func (f *fake) Checkup(context.Context) (peer.Checkup, error) {
+	return peer.Checkup{Seen: []string{}}, f.note("checkup")
+}
+
 func (f *fake) subscribe(o peer.EventOptions) (stream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

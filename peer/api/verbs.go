@@ -190,6 +190,9 @@ func processRoutes(api huma.API, n node, s *Server) {
 	verb(api, http.MethodGet, "/v1/status", "The state of this peer", func(ctx context.Context, _ *struct{}) (peer.Status, error) {
 		return n.Status(ctx)
 	})
+	verb(api, http.MethodGet, "/v1/checkup", "What this peer knows of its own situation", func(ctx context.Context, _ *struct{}) (peer.Checkup, error) {
+		return n.Checkup(ctx)
+	})
 	act(api, "/v1/settings/receipts", "Choose whether contacts learn what was read", func(ctx context.Context, in *receiptsInput) error {
 		return n.SetReadReceipts(ctx, in.Body.Read)
 	})

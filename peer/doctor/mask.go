@@ -1,0 +1,85 @@
+package doctor
+
+import (
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/byway-chat/byway/peer/trace"
+)
+
+// mask hides what does not belong into a public place. One with full hides nothing but what a terminal would obey.
+type mask struct {
+	full  bool
+	paths *strings.Replacer
+	names []string // of users, hidden where they stand as a word
+}
+
+// homeName stands for the directory of the home: its path often has the name of a person in it.
+const homeName = "<home>"
+
+func newMask(cfg Config) *mask {
+	pairs := []string{cfg.Home, homeName}
+	if home, err := os.UserHomeDir(); err == nil && home != "/" && home != "" {
+		pairs = append(pairs, home, "~")
+	}
+	return &mask{full: cfg.Full, paths: strings.NewReplacer(pairs...)}
+}
+
+// forget hides a name of a user from now on.
+func (m *mask) forget(name string) {
+	if name != "" {
+		m.names = append(m.names, name)
+	}
+}
+
+var (
+	ipv4    = regexp.MustCompile(`\d{1,3}(\.\d{1,3}){3}`)
+	ipv6    = regexp.MustCompile(`[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*`)
+	peerIDs = regexp.MustCompile(`(12D3KooW|Qm|16Uiu2)[1-9A-HJ-NP-Za-km-z]{20,}`)
+	hosts   = regexp.MustCompile(`/dns(addr|4|6)?/[^/ ]+`)
+	links   = regexp.MustCompile(`byway://\S+`)
+)
+
+// hide returns a text without what is to be hidden, on one line and short.
+func (m *mask) hide(s string) string {
+	if m.full {
+		return trace.Clean(s)
+	}
+	s = m.paths.Replace(s)
+	s = links.ReplaceAllString(s, "byway://…")
+	s = peerIDs.ReplaceAllString(s, "$1…")
+	s = hosts.ReplaceAllString(s, "/dns$1/…")
+	s = ipv4.ReplaceAllStringFunc(s, address)
+	s = ipv6.ReplaceAllStringFunc(s, address)
+	for _, name := range m.names {
+		s = word(s, name, "…")
+	}
+	return trace.Clean(s)
+}
+
+// address hides a public address. One of a private network tells nobody where a person is.
+func address(s string) string {
+	a, err := netip.ParseAddr(strings.TrimRight(s, ":."))
+	if err != nil {
+		return s
+	}
+	a = a.Unmap()
+	if a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
+		return s
+	}
+	if a.Is4() {
+		return "(public IPv4)"
+	}
+	return "(public IPv6)"
+}
+
+// word replaces a name where no letter or digit stands beside it.
+func word(s, name, by string) string {
+	re, err := regexp.Compile(`(^|[^\pL\pN._-])` + regexp.QuoteMeta(name) + `($|[^\pL\pN_-])`)
+	if err != nil {
+		return by // rather nothing than a name
+	}
+	return re.ReplaceAllString(s, "${1}"+by+"${2}")
+}

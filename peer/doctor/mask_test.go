@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestHide(t *testing.T) {
+	t.Setenv("HOME", "/home/maria")
+	m := newMask(Config{Home: "/home/maria/.local/share/byway"})
+	m.forget("bob")
+	m.forget("al")
+	m.forget("")
+	for _, tc := range []struct{ text, want string }{
+		{"open /home/maria/.local/share/byway/keystore.age: no", "open <home>/keystore.age: no"},
+		{"open /home/maria/x: no", "open ~/x: no"},
+		{"bob: lan; bobby, al-x and al. Also (al)", "…: lan; bobby, al-x and …. Also (…)"},
+		{"/ip4/45.1.2.3/tcp/1/p2p/12D3KooWSBZxr6USzYw1AXtwUu8JccnFeawVZqECy9jUn9qFapws", "/ip4/(public IPv4)/tcp/1/p2p/12D3KooW…"},
+		{"dial tcp4 45.1.2.3:29929: refused", "dial tcp4 (public IPv4):29929: refused"},
+		{"dial tcp6 [2a45::10]:29929: refused", "dial tcp6 [(public IPv6)]:29929: refused"},
+		{"/ip6/2a45::10/udp/1/quic-v1 /ip6/fd00::1/tcp/1 /ip6/::1/tcp/1", "/ip6/(public IPv6)/udp/1/quic-v1 /ip6/fd00::1/tcp/1 /ip6/::1/tcp/1"},
+		{"192.168.1.5/24, 10.0.0.1, 127.0.0.1:80 and 12:30:45", "192.168.1.5/24, 10.0.0.1, 127.0.0.1:80 and 12:30:45"},
+		{"/dns4/chat.example.org/tcp/1 /dns/a.b /dnsaddr/c", "/dns4/…/tcp/1 /dns/… /dnsaddr/…"},
+		{"byway://chat.example.org:29929/12D3KooWx?i=TOKEN is wrong", "byway://… is wrong"},
+		{"a\x1b[2Jb\nc", "a\uFFFD[2Jb c"},
+	} {
+		if got := m.hide(tc.text); got != tc.want {
+			t.Errorf("%q\n got %q\nwant %q", tc.text, got, tc.want)
+		}
+	}
+	full := newMask(Config{Home: "/home/maria/b", Full: true})
+	full.forget("bob")
+	if got := full.hide("bob at 45.1.2.3 in /home/maria/b\x1b"); got != "bob at 45.1.2.3 in /home/maria/b\uFFFD" {
+		t.Errorf("full: got %q", got)
+	}
+}
+
+// No public address gets through, whatever stands around it.
+func TestNoPublicAddressIsShown(t *testing.T) {
+	m := newMask(Config{Home: "/h"})
+	rapid.Check(t, func(t *rapid.T) {
+		raw := rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "bytes")
+		var a netip.Addr
+		if rapid.Bool().Draw(t, "v4") {
+			a = netip.AddrFrom4([4]byte(raw))
+		} else {
+			a = netip.AddrFrom16([16]byte(raw))
+		}
+		if a.Is4In6() || a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
+			t.Skip("not public")
+		}
+		form := rapid.SampledFrom([]string{"/ip4/%s/tcp/1", "[%s]:80", "dial %s", "%s", "%s, x", "(%s)", "/ip6/%s/udp/9/quic-v1"}).Draw(t, "form")
+		if got := m.hide(fmt.Sprintf(form, a)); strings.Contains(got, a.String()) {
+			t.Fatalf("%s is shown in %q", a, got)
+		}
+	})
+}
