@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/byway-chat/byway/peer"
 )
 
-// actor is one person of the demo: a home and, while the person is there, a peer with its socket in this process.
+// actor is one person on a loopback: a home and, while the person is there, a peer with its socket in this process.
 type actor struct {
 	p *program // with this person's flags; immutable
 
@@ -19,20 +16,6 @@ type actor struct {
 	events  chan peer.Event
 	stop    context.CancelFunc // ends the goroutine that reads events
 	read    chan error         // its end; buffered
-}
-
-// newActor prepares a person's home and a password that nobody needs to know.
-func (d *demo) newActor(name string) (*actor, error) {
-	file := filepath.Join(d.dir, name+".password")
-	if err := os.WriteFile(file, []byte(rand.Text()), 0o600); err != nil {
-		return nil, fmt.Errorf("writing a password: %w", err)
-	}
-	p := &program{stdin: d.p.stdin, stdout: d.p.stdout, stderr: d.p.stderr, getenv: d.p.getenv, leave: d.p.leave, lines: d.p.lines}
-	p.flags = flags{
-		home: filepath.Join(d.dir, name), user: name, rendezvous: d.address(), passwordFile: file, noMDNS: true,
-		listen: []string{"/ip4/127.0.0.1/tcp/0"}, logLevel: d.p.flags.logLevel, logFormat: d.p.flags.logFormat,
-	}
-	return &actor{p: p}, nil
 }
 
 // arrive starts the person's peer, the first time by registering, and a goroutine that reads its events until leave.

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/byway-chat/byway/cmd/internal/version"
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/rendezvous/admin"
 	"github.com/byway-chat/byway/rendezvous/server"
@@ -22,14 +20,10 @@ const stepWait = 60 * time.Second
 // demo is a rendezvous and two peers in this process, on loopback, in a directory that is removed at the end. Nothing in it is
 // simulated: the rendezvous is what `rendezvous serve` runs, and the peers are what `byway up` runs.
 type demo struct {
-	p       *program
-	dir     string
-	begun   time.Time // of the step that runs
-	node    *server.Server
-	stop    context.CancelFunc // of the rendezvous
-	stopped chan error         // its end; buffered
-	alice   *actor
-	bob     *actor
+	*loopback
+	begun time.Time // of the step that runs
+	alice *actor
+	bob   *actor
 }
 
 func (p *program) demoCommand() *cobra.Command {
@@ -40,11 +34,11 @@ func (p *program) demoCommand() *cobra.Command {
 }
 
 func (p *program) demo(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "byway-demo-")
+	l, err := p.newLoopback()
 	if err != nil {
-		return fmt.Errorf("making a temporary directory: %w", err)
+		return err
 	}
-	d := &demo{p: p, dir: dir}
+	d := &demo{loopback: l}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.play(ctx); err != nil {
 		return err
@@ -95,27 +89,11 @@ func (d *demo) show(format string, args ...any) error {
 }
 
 func (d *demo) startRendezvous(ctx context.Context) error {
-	node, err := server.New(ctx, server.Config{
-		Data: filepath.Join(d.dir, "rendezvous"), Listen: []string{"/ip4/127.0.0.1/tcp/0"}, NoMDNS: true, Version: version.String(),
-	})
-	if err != nil {
+	if err := d.start(ctx); err != nil {
 		return err
-	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.node, d.stop, d.stopped = node, stop, make(chan error, 1)
-	go func() { d.stopped <- node.Run(serving) }()
-	select {
-	case <-node.Ready():
-	case err := <-d.stopped:
-		d.stopped <- err
-		return fmt.Errorf("the rendezvous ended: %w", err)
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 	return d.tell("rendezvous at %s", clean(d.address()))
 }
-
-func (d *demo) address() string { return d.node.Address().Addrs[0] }
 
 // operator asks the rendezvous as its operator does, over the admin socket.
 func (d *demo) operator() *admin.Client {
@@ -265,9 +243,5 @@ func (d *demo) close() error {
 			failed = errors.Join(failed, a.leave())
 		}
 	}
-	if d.node != nil {
-		d.stop()
-		failed = errors.Join(failed, <-d.stopped)
-	}
-	return errors.Join(failed, os.RemoveAll(d.dir))
+	return errors.Join(failed, d.loopback.close())
 }
