@@ -405,3 +405,70 @@ func TestPing(t *testing.T) {
 	equal(t, "sends", out.Sends, want)
 	equal(t, "notices", out.Notices, []Notice{NoticePong{From: "bob", Device: bob1, Token: token, Way: WayDirect}})
 }
+
+func TestTerms(t *testing.T) {
+	e := New("alice", Snapshot{}, Limits{})
+	terms := Terms{Policy: 3, Set: 7, Heard: 1}
+	if e.Terms("bob", bob1, terms) {
+		t.Error("terms left without a way")
+	}
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	direct := e.Terms("bob", bob1, terms)
+	e.RelayUp(t0)
+	e.Relayed(t0, "bob", bob1, false)
+	if !direct || !e.Terms("bob", bob1, terms) {
+		t.Error("terms did not leave")
+	}
+	equal(t, "sends", e.Take(t0).Sends, []Send{
+		{To: "bob", Device: bob1, Via: WayLAN, LiveOnly: true, Payload: Payload{Kind: KindTerms, Terms: &terms}},
+		{To: "bob", Device: bob1, Via: WayRelay, LiveOnly: true, Payload: Payload{Kind: KindTerms, Terms: &terms}},
+	})
+}
+
+// TestBarred has nothing that anybody has written, and no word of it, go by a relay that is up.
+func TestBarred(t *testing.T) {
+	e, vias := New("alice", Snapshot{}, Limits{}), func(e *Engine, now time.Time) (all []Way) {
+		for _, s := range e.Take(now).Sends {
+			all = append(all, s.Via)
+		}
+		return all
+	}
+	e.SetDevices(t0, "bob", []Device{bob1})
+	e.RelayUp(t0)
+	e.Relayed(t0, "bob", bob1, false)
+	e.Online(t0, "bob", bob1, true)
+	accept := func(n byte, p Policy) {
+		t.Helper()
+		if _, err := e.Accept(t0, Message{To: "bob", ID: MessageID{n}, Body: "x", Sent: t0, Policy: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accept(1, Auto)
+	accept(2, RelayOnly)
+	e.Arrived(t0, "bob", bob1, WayRelay, textOf(1, 1, 1))
+	e.Arrived(t0, "bob", bob1, WayRelay, &Payload{Kind: KindPing, Ping: &Ping{}})
+	e.Seen("bob")
+	if e.Ping("bob", bob1, WayRelay, Ping{}) || e.Ping("bob", bob1, "", Ping{}) {
+		t.Error("a ping went by the relay")
+	}
+	equal(t, "ways while only the relay is up", vias(e, t0), []Way(nil))
+	e.Reset("bob", bob1, WayRelay, [16]byte{1})
+	equal(t, "way of a reset", vias(e, t0), []Way{WayRelay})
+	e.DirectUp(t0, "bob", bob1, WayDirect)
+	accept(3, LANOnly)
+	equal(t, "ways with a link", vias(e, t0), []Way{WayDirect, WayDirect}) // the text that may, and the acknowledgement
+	e.DirectDoubt(t0, bob1, true)
+	equal(t, "ways in doubt", vias(e, t0), []Way(nil))
+	e.Relayed(t0, "bob", bob1, true)
+	equal(t, "ways when it is allowed", vias(e, t0), []Way{WayRelay}) // the text that waited for it
+	e.Tick(t0.Add(11 * time.Second))
+	failed := 0
+	for _, n := range e.Take(t0).Notices {
+		if p, ok := n.(NoticeProgress); ok && p.Progress.Reason == "no-direct-way" {
+			failed++
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d messages were given up for want of a direct way, want the one that may only go over the LAN", failed)
+	}
+}

@@ -29,6 +29,7 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 		if w == WayRelay {
 			e.notice(NoticePunch{From: from, Device: d, Punch: p.Punch})
 		}
+	case KindTerms: // for the owner, before anything else of its envelope
 	case KindBundle: // the owner hands its parts over one by one
 	}
 }
@@ -183,7 +184,7 @@ func (r *remote) heldBelow(low uint64) []uint64 {
 
 // acknowledge writes what is due to a device by the best way open, and keeps it due while none is.
 func (e *Engine) acknowledge(r *remote) {
-	if r.direct == "" && !e.relayUp {
+	if r.direct == "" && !e.relays(r) {
 		return
 	}
 	ack := &Ack{Next: r.next, Tip: r.tip, Ranges: ranges(r.held), Receipts: r.receipts}
@@ -211,14 +212,15 @@ func ranges(held map[uint64]*Incoming) []Range {
 // reply sends an unnumbered payload: by the wanted way where it is open, else by the best one.
 func (e *Engine) reply(r *remote, want Way, p Payload) {
 	via := e.choose(Auto, r)
-	if (want == WayRelay || want == WayMailbox) && e.relayUp {
+	relays := e.relays(r) || e.relayUp && p.Kind == KindReset
+	if relays && (via == "" || want == WayRelay || want == WayMailbox) {
 		via = WayRelay
 	}
 	if via == "" {
 		return
 	}
 	e.send(Send{To: r.account, Device: r.device, Via: via, Payload: p, LiveOnly: p.Kind == KindPing || p.Kind == KindPong})
-	if p.Kind == KindAck && via.IsDirect() && r.doubt && e.relayUp {
+	if p.Kind == KindAck && via.IsDirect() && r.doubt && e.relays(r) {
 		e.send(Send{To: r.account, Device: r.device, Via: WayRelay, Payload: p})
 	}
 }
@@ -229,7 +231,7 @@ func (e *Engine) Ping(name Account, d Device, w Way, ping Ping) bool {
 	if w == "" {
 		w = e.choose(Auto, r)
 	}
-	open := (w == WayRelay && e.relayUp) || (w.IsDirect() && r.direct == w)
+	open := (w == WayRelay && e.relays(r)) || (w.IsDirect() && r.direct == w)
 	if !open {
 		return false
 	}

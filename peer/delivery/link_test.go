@@ -54,7 +54,7 @@ func (n *net) checkShown() {
 		}
 		for id, m := range n.accepted {
 			_, failed := n.failed[id]
-			if m.To == ownerOf(p.device) && slices.Contains(m.Devices, p.device) && !seen[id] && !failed && m.Expires.IsZero() && m.Policy != DirectOnly {
+			if m.To == ownerOf(p.device) && slices.Contains(m.Devices, p.device) && !seen[id] && !failed && m.Expires.IsZero() && !m.Policy.mustBeDirect() {
 				n.t.Fatalf("message %x to %s is lost", id[:2], p.device.Device())
 			}
 		}

@@ -96,14 +96,17 @@ func (e *Engine) tellVoid(now time.Time, a *account, r *remote) {
 
 // choose returns the best way that is open and allowed, or none.
 func (e *Engine) choose(p Policy, r *remote) Way {
-	if r.direct != "" && p != RelayOnly {
+	if r.direct != "" && p.allows(r.direct) {
 		return r.direct
 	}
-	if e.relayUp && p != DirectOnly {
+	if e.relays(r) && p.allows(WayRelay) {
 		return WayRelay
 	}
 	return ""
 }
+
+// relays reports whether the rendezvous takes envelopes, and may be given those for a device.
+func (e *Engine) relays(r *remote) bool { return e.relayUp && !r.barred }
 
 func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, via Way) {
 	r := c.to
@@ -117,7 +120,7 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, v
 	r.top = max(r.top, o.N)
 	e.send(e.letter(a, o, r, via))
 	again := c.attempts > 1 // the link hears something, and yet this has had no answer
-	if via.IsDirect() && (e.twice(o, r) || again && e.mayRelay(o)) {
+	if via.IsDirect() && (e.twice(o, r) || again && e.mayRelay(o, r)) {
 		e.send(e.letter(a, o, r, WayRelay))
 	}
 }

@@ -103,6 +103,7 @@ type remote struct {
 	direct  Way  // open direct way, or none
 	doubt   bool // nobody has answered over the direct way of late: what goes by it goes by the relay too
 	online  bool
+	barred  bool   // nothing that people write, and no word of it, may go by the rendezvous
 	start   uint64 // where we began to write to it; 0: never yet
 	top     uint64 // highest number that was sent to it; after a restart the highest that may have been
 
@@ -177,7 +178,7 @@ func (e *Engine) take(a *account, o *outgoing) {
 
 // deadline is when a message is given up, or zero.
 func (o *outgoing) deadline(direct time.Duration) time.Time {
-	if o.Policy == DirectOnly && !o.Void {
+	if o.Policy.mustBeDirect() && !o.Void {
 		return sooner(o.Expires, o.Sent.Add(direct))
 	}
 	return o.Expires

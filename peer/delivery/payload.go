@@ -21,7 +21,8 @@ const (
 	KindLow   Kind = 7 // what will not come any more
 	// KindBundle is several payloads in one envelope: what waits for one device by one way when the next envelope is sealed.
 	KindBundle Kind = 8
-	KindPunch  Kind = 9 // a step towards dialling each other at the same moment
+	KindPunch  Kind = 9  // a step towards dialling each other at the same moment
+	KindTerms  Kind = 10 // the policy of its sender
 )
 
 // Bounds of a payload's parts.
@@ -55,6 +56,7 @@ var ErrPayload = errors.New("payload is malformed")
 //	Low    low:u base(8) start:u
 //	Bundle count:u {payload:lp}
 //	Punch  step(1) token(8) trip:u network:lp count:u {address:lp}
+//	Terms  policy(1) set:u heard:u
 type Payload struct {
 	Kind  Kind
 	Text  *Text
@@ -65,6 +67,7 @@ type Payload struct {
 	Pong  *Pong
 	Low   *Low
 	Punch *Punch
+	Terms *Terms
 	// Bundle is at most MaxBundle payloads, none of them a bundle.
 	Bundle []*Payload
 }
@@ -162,6 +165,8 @@ func (p *Payload) Append(b []byte) []byte {
 		return binary.AppendUvarint(b, p.Low.Start)
 	case KindPunch:
 		return p.Punch.append(b)
+	case KindTerms:
+		return p.Terms.append(b)
 	case KindBundle:
 		b = binary.AppendUvarint(b, uint64(len(p.Bundle)))
 		for _, part := range p.Bundle {
@@ -241,6 +246,8 @@ func ParsePayload(b []byte) (*Payload, error) {
 		p.Pong = &Pong{Token: [8]byte(r.take(8)), Way: wayOf(r.byte())}
 	case KindPunch:
 		p.Punch = r.punch()
+	case KindTerms:
+		p.Terms = r.terms()
 	case KindBundle:
 		p.Bundle = r.bundle()
 	case KindLow:

@@ -41,6 +41,7 @@ var golden = []struct {
 	{"punch", Payload{Kind: KindPunch, Punch: &Punch{
 		Step: PunchOffer, Token: [8]byte{1, 7: 8}, Trip: 200, Network: []byte{1, 2, 3}, Addrs: [][]byte{{4, 5}, {6}},
 	}}, "09" + "01" + "0100000000000008" + "c801" + "00000003" + "010203" + "02" + "00000002" + "0405" + "00000001" + "06"},
+	{"terms", Payload{Kind: KindTerms, Terms: &Terms{Policy: 3, Set: 300, Heard: 1}}, "0a" + "03" + "ac02" + "01"},
 }
 
 // TestFill: a ping may be filled up to the size of a message, and whoever answers it does not care.

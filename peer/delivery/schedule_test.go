@@ -52,8 +52,9 @@ type net struct {
 	parties  map[Device]*party
 	flying   []packet
 	mailbox  []packet
-	relay    map[Device]bool   // is the party connected to the rendezvous
-	links    map[[2]Device]Way // open direct ways, both directions set
+	relay    map[Device]bool    // is the party connected to the rendezvous
+	links    map[[2]Device]Way  // open direct ways, both directions set
+	barred   map[[2]Device]bool // the first may send the other nothing by the relay
 	accepted map[MessageID]Message
 	failed   map[MessageID]string
 	lost     map[MessageID]bool // forgotten by who accepted them
@@ -64,7 +65,7 @@ type net struct {
 func newNet(t fataler) *net {
 	n := &net{
 		t: t, now: time.Unix(1_700_000_000, 0).UTC(), parties: map[Device]*party{}, relay: map[Device]bool{},
-		links: map[[2]Device]Way{}, accepted: map[MessageID]Message{}, failed: map[MessageID]string{}, lost: map[MessageID]bool{},
+		links: map[[2]Device]Way{}, barred: map[[2]Device]bool{}, accepted: map[MessageID]Message{}, failed: map[MessageID]string{}, lost: map[MessageID]bool{},
 	}
 	for _, d := range cast {
 		n.parties[d] = &party{device: d, disk: newDisk(t)}
@@ -88,7 +89,24 @@ func (n *net) boot(p *party) {
 		}
 	}
 	n.relay[p.device] = false
+	for ends := range n.barred {
+		if ends[0] == p.device {
+			p.engine.Relayed(n.now, ownerOf(ends[1]), ends[1], false)
+		}
+	}
 }
+
+// bar keeps what a party has for a device from the relay, or ends that.
+func (n *net) bar(p *party, d Device, barred bool) {
+	n.settle(p, lives) // what was on its way before goes
+	if delete(n.barred, [2]Device{p.device, d}); barred {
+		n.barred[[2]Device{p.device, d}] = true
+	}
+	p.engine.Relayed(n.now, ownerOf(d), d, !barred)
+}
+
+// signal reports whether a payload says nothing of messages.
+func signal(k Kind) bool { return k == KindReset || k == KindPunch || k == KindTerms }
 
 // tellDevices is what the directory tells a party.
 func (n *net) tellDevices(p *party) {
@@ -138,6 +156,9 @@ func (n *net) settle(p *party, crash crashes) {
 		return
 	}
 	for _, s := range effects.Sends {
+		if s.Via == WayRelay && n.barred[[2]Device{p.device, s.Device}] && !signal(s.Payload.Kind) {
+			n.t.Fatalf("%s goes to %s by the relay, which is barred", p.device.Device(), s.Device.Device())
+		}
 		n.flying = append(n.flying, packet{from: p.device, send: s})
 	}
 	for _, notice := range effects.Notices {
@@ -284,10 +305,10 @@ var fates = append(slices.Repeat([]crashes{lives}, 18), beforeCommit, afterCommi
 // step does one random thing.
 func (n *net) step(t *rapid.T) {
 	p := n.pick(t, "who")
-	switch rapid.IntRange(0, 10).Draw(t, "what") {
+	switch rapid.IntRange(0, 11).Draw(t, "what") {
 	case 0, 1, 2:
 		to := rapid.SampledFrom(slices.DeleteFunc(slices.Clone(people), func(a Account) bool { return a == ownerOf(p.device) && a != "bob" })).Draw(t, "to")
-		policy := rapid.SampledFrom([]Policy{Auto, Auto, Auto, RelayOnly, DirectOnly}).Draw(t, "policy")
+		policy := rapid.SampledFrom([]Policy{Auto, Auto, Auto, RelayOnly, DirectOnly, LANOnly}).Draw(t, "policy")
 		life := rapid.SampledFrom([]time.Duration{0, 0, 0, 30 * time.Second}).Draw(t, "life")
 		n.accept(p, to, policy, life)
 	case 3, 4, 5:
@@ -321,6 +342,10 @@ func (n *net) step(t *rapid.T) {
 		if rapid.IntRange(0, 4).Draw(t, "join") == 0 {
 			n.join()
 		}
+	case 11:
+		if other := n.pick(t, "whom"); other != p {
+			n.bar(p, other.device, rapid.Bool().Draw(t, "barred"))
+		}
 	}
 	n.settle(p, rapid.SampledFrom(fates).Draw(t, "fate"))
 }
@@ -345,6 +370,9 @@ func (n *net) drainMailbox(p *party, limit int) {
 
 // heal lets everything work, until nothing is left to do.
 func (n *net) heal() {
+	for ends := range n.barred {
+		n.bar(n.parties[ends[0]], ends[1], false)
+	}
 	for _, p := range n.parties {
 		n.setRelay(p, true)
 		n.settle(p, lives)
@@ -405,7 +433,7 @@ func (n *net) check() {
 			if m.To != ownerOf(p.device) || !slices.Contains(m.Devices, p.device) || seen[id] {
 				continue
 			}
-			if _, failed := n.failed[id]; !failed && m.Expires.IsZero() && m.Policy != DirectOnly {
+			if _, failed := n.failed[id]; !failed && m.Expires.IsZero() && !m.Policy.mustBeDirect() {
 				n.t.Fatalf("message %d to %s is lost", m.N, p.device.Device())
 			}
 		}
@@ -442,7 +470,7 @@ func (n *net) checkGaps(p *party) {
 	for _, g := range p.disk.gaps {
 		for num := g.First; num <= g.Last; num++ {
 			tell(g.Device, num, "missing")
-			if m, ok := n.sent(g.Device, ownerOf(p.device), num); !ok || slices.Contains(m.Devices, p.device) && m.Expires.IsZero() && m.Policy != DirectOnly {
+			if m, ok := n.sent(g.Device, ownerOf(p.device), num); !ok || slices.Contains(m.Devices, p.device) && m.Expires.IsZero() && !m.Policy.mustBeDirect() {
 				n.t.Fatalf("%s is told that %d of %s is missing", p.device.Device(), num, g.Device.Device())
 			}
 		}

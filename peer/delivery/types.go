@@ -66,7 +66,25 @@ const (
 	Auto       Policy = iota
 	DirectOnly        // never through the rendezvous; fails at its deadline
 	RelayOnly         // only through the rendezvous
+	LANOnly           // only over the local network; fails at its deadline
 )
+
+// allows reports whether a message may go by a way.
+func (p Policy) allows(w Way) bool {
+	switch p {
+	case DirectOnly:
+		return w.IsDirect()
+	case RelayOnly:
+		return !w.IsDirect()
+	case LANOnly:
+		return w == WayLAN
+	default:
+		return true
+	}
+}
+
+// mustBeDirect reports whether it may not go through the rendezvous: it then has a deadline.
+func (p Policy) mustBeDirect() bool { return p == DirectOnly || p == LANOnly }
 
 // Message is one of our own messages on its way to an account.
 type Message struct {
@@ -108,7 +126,7 @@ type Limits struct {
 	Outbox      int           // messages held for one account; default 10,000
 	OutboxSize  int           // bytes of bodies held for one account; default 64 MiB
 	Resend      time.Duration // first wait for an acknowledgement, doubled each time up to a minute; default 3 s
-	Direct      time.Duration // how long a DirectOnly message waits for a way; default 10 s
+	Direct      time.Duration // how long a message that must go directly waits for a way; default 10 s
 }
 
 func (l Limits) withDefaults() Limits {

@@ -38,11 +38,11 @@ func (e *Engine) DirectDoubt(now time.Time, d Device, doubtful bool) {
 
 // twice reports whether what goes directly goes by the relay too.
 func (e *Engine) twice(o *outgoing, r *remote) bool {
-	return r.doubt && e.mayRelay(o)
+	return r.doubt && e.mayRelay(o, r)
 }
 
-// mayRelay reports whether a message may go by the relay now.
-func (e *Engine) mayRelay(o *outgoing) bool { return e.relayUp && o.policy() != DirectOnly }
+// mayRelay reports whether a message may go to a device by the relay now.
+func (e *Engine) mayRelay(o *outgoing, r *remote) bool { return e.relays(r) && o.policy().allows(WayRelay) }
 
 // RelayUp says that the rendezvous takes envelopes.
 func (e *Engine) RelayUp(now time.Time) {
@@ -60,6 +60,17 @@ func (e *Engine) RelayDown(now time.Time) {
 		r.online = false
 		e.again(now, e.account(r.account), r, func(c *copyState) bool { return c.phase == Sent && c.via == WayRelay })
 	}
+}
+
+// Relayed says whether what is for a device may go by the rendezvous, as the policies of both sides have it; at first it may. Where it may not any more,
+// what was on its way there waits for a direct way. What says nothing of messages, a reset of a session, may go all the same.
+func (e *Engine) Relayed(now time.Time, name Account, d Device, allowed bool) {
+	r := e.remote(name, d)
+	if r.barred == !allowed {
+		return
+	}
+	r.barred = !allowed
+	e.again(now, e.account(name), r, func(c *copyState) bool { return r.barred && c.phase == Sent && c.via == WayRelay })
 }
 
 // Online says whether a device is connected to the rendezvous. One that has come back and does not acknowledge what was stored
@@ -127,7 +138,7 @@ func (e *Engine) expireDue(now time.Time, a *account) {
 		switch {
 		case !o.Expires.IsZero() && !now.Before(o.Expires):
 			e.expire(now, a, o, "expired")
-		case o.Policy == DirectOnly && !o.Void && !now.Before(o.Sent.Add(e.limits.Direct)):
+		case o.Policy.mustBeDirect() && !o.Void && !now.Before(o.Sent.Add(e.limits.Direct)):
 			e.expire(now, a, o, "no-direct-way")
 		}
 		if a.outbox.byN[o.N] == o {
@@ -166,7 +177,7 @@ func (e *Engine) NextTick() time.Time {
 		next = sooner(next, a.expiry)
 	}
 	for r := range e.timed {
-		if r.direct != "" || e.relayUp { // else nothing can be sent again, and a way that opens has everything looked at
+		if r.direct != "" || e.relays(r) { // else nothing can be sent again, and a way that opens has everything looked at
 			next = sooner(next, r.timer)
 		}
 	}
