@@ -128,15 +128,13 @@ func (k *ContactCheck) explain(r route.Reason) {
 	}
 }
 
-// whyNotDirect returns why no direct way to a contact is open, of the device that is there, if one is.
+// whyNotDirect returns why no direct way to a contact is open, for the device of which that tells most.
 func (c *core) whyNotDirect(ct *contact, s *route.Surroundings) route.Reason {
-	var why route.Reason
-	for _, fp := range ct.accepted(c.self.Fingerprint) {
-		if d := ct.devices[fp]; d != nil && (why == "" || c.online[ct.Name][fp]) {
-			why = c.look(d).Why(s)
-		}
+	var why []route.Reason
+	for _, d := range ct.targets(c.self.Fingerprint) {
+		why = append(why, c.look(d).Why(s, route.Direct))
 	}
-	return why
+	return route.MostTelling(why)
 }
 
 // HomeInUse reports whether a process holds the lock of a home. A home that does not exist is not in use.

@@ -177,7 +177,11 @@ func (p *Peer) converse(ctx context.Context, conn *client.Conn) error {
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	p.core.post(func() { p.core.connected(time.Now(), conn) })
+	near := isLoopback(conn.Remote())
+	p.core.post(func() {
+		p.core.near = near
+		p.core.connected(time.Now(), conn)
+	})
 	prepared := make(chan error, 1)
 	go func() { // beside the pushes: they must flow, or the answers behind them would not
 		err := p.prepare(ctx, conn)

@@ -37,19 +37,24 @@ type contact struct {
 // device is one device of a contact. Owned by the core.
 type device struct {
 	*history.Device
-	contact *contact
-	key     *identity.PublicKey
-	id      peer.ID
-	bundle  *rendezvous.Bundle // nil: none is known that is valid
-	link    *link.Link         // open direct way, or nil
-	linkWay Way
-	ways    route.Table
-	seen    map[Way]*experience
-	punch   *punch         // under way, or nil
-	punched string         // the latest connection that a punch has made
-	told    []ma.Multiaddr // its addresses for the latest punch
-	offered time.Time      // when it last made us dial; zero again when a link has opened
-	trying  chan struct{}  // closed when the look for a direct way that is under way has ended; nil: none is
+	contact  *contact
+	key      *identity.PublicKey
+	id       peer.ID
+	bundle   *rendezvous.Bundle // nil: none is known that is valid
+	link     *link.Link         // open direct way, or nil
+	linkWay  Way
+	ways     route.Table
+	seen     map[Way]*experience
+	punch    *punch             // under way, or nil
+	punched  string             // the latest connection that a punch has made
+	told     []ma.Multiaddr     // its addresses for the latest punch
+	agreed   route.Ways         // the direct ways that were allowed when that was looked at last
+	stopDial context.CancelFunc // ends the dial under way; nil: none is
+	offered  time.Time          // when it last made us dial; zero again when a link has opened
+	trying   chan struct{}      // closed when the look for a direct way that is under way has ended; nil: none is
+
+	toldTerms time.Time // when it was last told our policy
+	tells     int       // how often since we owe it that
 
 	inits      *rate.Limiter // of the sessions that it opens
 	resetAsked time.Time     // when we last asked it for a new session
@@ -77,6 +82,7 @@ func (c *core) remember(record *history.Contact) *contact {
 			continue
 		}
 		dev := &device{Device: d, contact: ct, key: key, id: id, inits: newInitLimit()}
+		dev.ways.There.Policy = route.Policy(d.Said.Policy)
 		if b, err := rendezvous.ParseBundle(d.Bundle, key); err == nil {
 			dev.bundle = b
 		}
@@ -259,6 +265,7 @@ func (c *core) pin(now time.Time, ct *contact, listed rendezvous.EntryDevice) *d
 	ct.Devices = append(ct.Devices, d.Device)
 	ct.devices[fp] = d
 	c.devices[fp] = d
+	c.obey(now, d)
 	return d
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -60,7 +61,7 @@ func desk(t *testing.T) (*core, *Subscription) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Peer{user: "alice", keys: keys, host: h, log: slog.New(slog.DiscardHandler), hub: newHub()}
+	p := &Peer{user: "alice", keys: keys, host: h, log: slog.New(slog.DiscardHandler), hub: newHub(), gate: newGate(func() []netip.Prefix { return nil })}
 	p.address.ID = peerID(t, identitytest.Keyring(7))
 	c, err := newCore(p, store)
 	if err != nil {

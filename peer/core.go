@@ -44,6 +44,7 @@ type core struct {
 	hub        *hub
 	trace      *trace.Log
 	dials      *dials
+	gate       *gate
 	weather    *weather
 	typed      *lru.Cache[string, rendezvous.Username] // by what was typed
 	inbox      chan func()
@@ -64,6 +65,7 @@ type core struct {
 	sessions  *lru.Cache[session.ID, *receiver]
 	moved     []*receiver  // those whose chain has moved since the last commit
 	conn      *client.Conn // nil while the rendezvous is away
+	near      bool         // conn leads to this machine
 	connNo    uint64       // counts connections: what was learnt before this one may be stale
 	reason    string       // why conn is nil
 	sought    time.Time    // when that was last found out, either way
@@ -75,8 +77,10 @@ type core struct {
 	here      here
 	greetings *rate.Limiter // of unknown devices that open a link
 	strangers strangers
-	early     *lobby[session.ID]                   // what has overtaken the opening of its session
-	policies  map[delivery.Account]delivery.Policy // set by the person for this process
+	early     *lobby[session.ID]       // what has overtaken the opening of its session
+	standing  standing                 // the policy of those who have none of their own
+	owed      map[delivery.Device]bool // those who have not heard our policy
+	telling   *rate.Limiter            // of telling it
 	pings     map[[8]byte]chan<- delivery.NoticePong
 	readUpto  map[delivery.Account]uint64
 	crowd     float64   // how many waited for a commit of late
@@ -111,10 +115,12 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
 		strangers: strangers{lobby: newLobby[delivery.Account](maxStrangers, maxStrangersBytes)}, early: newLobby[session.ID](maxEarly, maxEarlyBytes),
-		greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), policies: map[delivery.Account]delivery.Policy{},
+		greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), telling: rate.NewLimiter(tellsPerSecond, tellsBurst),
+		standing: p.standing, owed: map[delivery.Device]bool{}, gate: p.gate,
 		pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
 	}
 	c.dialCtx, c.dialStop = context.WithCancel(context.Background())
+	c.gate.begin(c.rendezvous, c.cameInVain)
 	return c, nil
 }
 
@@ -209,7 +215,9 @@ func (c *core) run() {
 			c.gather()
 		case <-timer.C:
 		case <-housekeeping.C:
-			c.improve(time.Now())
+			now := time.Now()
+			c.improve(now)
+			c.settleDebts(now)
 		case <-c.quit:
 			c.drain()
 			c.lazy = time.Now()

@@ -209,14 +209,18 @@ func (c *core) opened(in inbound, payload []byte) {
 	}
 	in.taken()
 	d, now := c.devices[in.device], time.Now()
+	c.hearTerms(now, d, in.way, p.Parts()) // before a message beside them makes us look for a way
 	for _, part := range p.Parts() {
 		if part.Kind == delivery.KindReset && !c.resetSession(d, part.Reset.Session) {
 			continue
 		}
-		c.active(now, d.contact)
 		if in.way != WayMailbox { // that was sent at some time
 			d.hears(now, in.way, signOf(part.Kind))
 		}
+		if part.Kind == delivery.KindTerms {
+			continue // it is no traffic
+		}
+		c.active(now, d.contact)
 		c.engine.Arrived(now, d.contact.Name, in.device, in.way, part)
 	}
 }

@@ -43,6 +43,7 @@ type Error struct {
 	Code    Code
 	Message string // lower case, no full stop
 	Hint    string // what to do; empty when nothing is known
+	Reason  string // why there is no way, where that is what it is about: a code as route tells them
 	Err     error  // the cause, for logs; may be nil
 }
 

@@ -77,7 +77,7 @@ type Event struct {
 	State    State      `json:"state,omitempty"`
 	MS       *float64   `json:"ms,omitempty"` // also in route: how long the change took
 
-	// Reason says why: in state failed, rendezvous, error where the rendezvous refuses this device, and route (there as Why).
+	// Reason says why: in state failed, rendezvous, error where the rendezvous refuses this device or there is no way to a user, and route (there as Why).
 	Reason string `json:"reason,omitempty"`
 	Old    Way    `json:"old,omitempty"`
 	New    Way    `json:"new,omitempty"`

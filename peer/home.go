@@ -41,6 +41,9 @@ type homeFile struct {
 	History bool `json:"history,omitempty"`
 	// NoReadReceipts keeps from contacts what was read.
 	NoReadReceipts bool `json:"no_read_receipts,omitempty"`
+	// Way is the policy for all contacts that have none of their own, by name; empty: auto. WaySet rises with each change.
+	Way    string `json:"way,omitempty"`
+	WaySet uint64 `json:"way_set,omitempty"`
 	// Sum is the CRC-32C of the file without it, in hex; empty in a file that somebody has written by hand.
 	Sum string `json:"sum,omitempty"`
 }
@@ -50,7 +53,7 @@ func (f homeFile) sum() string {
 	f.Sum = ""
 	b, err := json.Marshal(f)
 	if err != nil {
-		panic("peer: " + err.Error()) // strings and booleans always encode
+		panic("peer: " + err.Error()) // strings, numbers and booleans always encode
 	}
 	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }

@@ -45,7 +45,8 @@ func (p *Peer) startHost() error {
 		options = append(options, libp2p.ResourceManager(manager), libp2p.Muxer(yamux.ID, muxer()), libp2p.Security(noise.ID, noise.New),
 			libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(libp2pquic.NewTransport))
 	}
-	h, err := libp2p.New(append(options, p.cfg.HostOptions...)...)
+	options = append(append(options, p.cfg.HostOptions...), p.gate.option)
+	h, err := libp2p.New(options...)
 	if err != nil {
 		return &Error{
 			Code: CodeFailed, Message: "the network cannot be used", Err: err,

@@ -12,7 +12,6 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
@@ -51,10 +50,10 @@ func wayOver(a ma.Multiaddr) Way {
 // reachable reports whether an address that a contact has told makes sense from here. A loopback address of a contact means this machine, and does so
 // only while the rendezvous is on it too: otherwise a 127.0.0.1 that it tells would make us knock at our own services.
 func (c *core) reachable(a ma.Multiaddr) bool {
-	return dialable(a) && (!manet.IsIPLoopback(a) || c.conn != nil && isLoopback(c.conn.Remote()))
+	return dialable(a) && (!manet.IsIPLoopback(a) || c.conn != nil && c.near)
 }
 
-// candidates returns the published addresses of a device that make sense from here.
+// candidates returns the published addresses of a device that make sense from here, and may be dialled where it may be at all.
 func (c *core) candidates(d *device) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, a := range parseAddrs(d.Addrs) {
@@ -83,14 +82,18 @@ func (c *core) dial(now time.Time, d *device) <-chan struct{} {
 	table.Want(now)
 	d.trying = make(chan struct{})
 	d.ways.Dialling()
+	ctx, stop := context.WithCancel(c.dialCtx)
+	d.stopDial = stop
 	addrs := c.candidates(d)
 	for _, a := range addrs {
 		d.tries(now, wayOver(a))
 	}
 	c.note(d, trace.Step{What: trace.Dial, Addrs: texts(addrs)})
 	c.spawn(func() {
-		l, err := c.open(d.id, addrs)
+		l, err := c.open(ctx, d.id, addrs)
+		stop()
 		c.post(func() {
+			d.stopDial = nil
 			switch current := c.devices[d.Fingerprint]; {
 			case err == nil && current != nil:
 				c.linkUp(current, l, true, time.Since(now))
@@ -156,11 +159,11 @@ func (c *core) endSearch(d *device) {
 var errNoTurn = errors.New("too much is being dialled")
 
 // open waits for its turn, dials a device and greets it. It runs outside the core.
-func (c *core) open(id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
-	if !c.dials.forContact(c.dialCtx) {
+func (c *core) open(ctx context.Context, id peer.ID, addrs []ma.Multiaddr) (*link.Link, error) {
+	if !c.dials.forContact(ctx) {
 		return nil, errNoTurn
 	}
-	ctx, cancel := context.WithTimeout(c.dialCtx, dialTime)
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	c.clearBackoff(id)
 	c.host.Peerstore().ClearAddrs(id) // those of a punch are for a punch: nobody is to take the one for the other
@@ -231,7 +234,7 @@ func (c *core) answer(stream network.Stream) {
 	ctx, cancel := context.WithTimeout(c.dialCtx, 2*dialTime)
 	defer cancel()
 	allow := func(h link.Hello) error {
-		if c.allowed(ctx, h, stream.Conn().RemotePeer()) {
+		if c.allowed(ctx, h, stream.Conn()) {
 			return nil
 		}
 		return errNotAllowed
@@ -252,14 +255,14 @@ func (c *core) answer(stream network.Stream) {
 }
 
 // allowed reports whether a device that greets us is what it says, asking the directory about a name that is new.
-func (c *core) allowed(ctx context.Context, h link.Hello, id peer.ID) bool {
+func (c *core) allowed(ctx context.Context, h link.Hello, conn network.Conn) bool {
 	if c.private {
 		return false
 	}
 	match := func() (known, ok bool) {
 		d := c.devices[h.Fingerprint]
-		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == id && d.Trust == history.Accepted &&
-			c.policies[d.contact.Name] != delivery.RelayOnly
+		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == conn.RemotePeer() && d.Trust == history.Accepted &&
+			c.permits(d, conn.RemoteMultiaddr())
 	}
 	var known, ok, ask bool
 	err := c.do(ctx, func() {
@@ -283,8 +286,9 @@ func (c *core) allowed(ctx context.Context, h link.Hello, id peer.ID) bool {
 
 // linkUp takes a fresh link into use. Where both sides dialled at once, both keep the one that the smaller PeerID opened.
 func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration) {
-	if d.Trust != history.Accepted || d.id != l.Stream().Conn().RemotePeer() {
+	if conn := l.Stream().Conn(); d.Trust != history.Accepted || d.id != conn.RemotePeer() || !c.permits(d, conn.RemoteMultiaddr()) {
 		l.End(errNotAllowed)
+		c.spawn(func() { c.closeForbidden(d) })
 		return
 	}
 	now := time.Now()
@@ -381,7 +385,7 @@ func (c *core) wayTo(d *device) Way {
 	switch {
 	case d.link != nil:
 		return d.linkWay
-	case c.conn == nil:
+	case c.conn == nil || !c.agreed(d).Has(WayRelay):
 		return ""
 	case c.online[d.contact.Name][d.Fingerprint]:
 		return WayRelay

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,7 +71,7 @@ type Config struct {
 
 // SendOptions says how a message may travel.
 type SendOptions struct {
-	Way string // "auto" (also empty), "direct" or "relay"
+	Way string // "auto" (also empty), "lan", "direct" or "relay"; it never allows more than the policies do
 	Ref string // echoed as "re" in the message's state events
 }
 
@@ -98,8 +99,11 @@ type Peer struct {
 	trace   *trace.Log   // immutable
 	weather *weather     // immutable
 
+	gate *gate // immutable
+
 	settings     sync.Mutex  // held while a setting changes
 	secretReader atomic.Bool // nobody is told what was read
+	publishing   sync.Mutex  // held while addresses are published, so that the newest word is the last
 
 	// written by Up before core is set, immutable after
 	user       rendezvous.Username
@@ -110,6 +114,7 @@ type Peer struct {
 	store      *history.Store
 	core       *core
 	started    time.Time
+	standing   standing // as the home remembers it; the core's own counts
 
 	mu      sync.Mutex
 	state   lifeState          // guarded by mu
@@ -151,7 +156,9 @@ func New(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather(), trace: trace.New()}, nil
+	p := &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather(), trace: trace.New()}
+	p.gate = newGate(func() []netip.Prefix { return networksOf(p.host) })
+	return p, nil
 }
 
 // upWait is how long Up waits for the first attempt to reach the rendezvous.

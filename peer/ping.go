@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/route"
 )
 
 // pingWait is how long a ping is waited for.
@@ -55,9 +57,7 @@ func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, err
 		return Pong{}, err
 	}
 	if via == "" {
-		return Pong{}, &Error{
-			Code: CodeUnreachable, Message: string(name) + " cannot be reached by " + cmp.Or(way, "any way"), Hint: "`byway route " + string(name) + "` says why",
-		}
+		return Pong{}, c.unreached(ctx, account, way)
 	}
 	timer := time.NewTimer(pingWait)
 	defer timer.Stop()
@@ -69,6 +69,19 @@ func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, err
 	case <-ctx.Done():
 	}
 	return Pong{Way: via, Lost: true, Reason: "no-answer"}, nil
+}
+
+// unreached is the error of a ping that found no open way, and says so where that is for a policy.
+func (c *core) unreached(ctx context.Context, name delivery.Account, way string) error {
+	message := string(name) + " cannot be reached by " + cmp.Or(way, "any way")
+	wanted, err := route.ParsePolicy(way)
+	if err == nil {
+		doErr := c.do(ctx, func() { _, err = c.limit(c.contacts[name], wanted) })
+		if told, ok := errors.AsType[*Error](err); doErr == nil && ok {
+			return noWay(message, name, route.Reason(told.Reason))
+		}
+	}
+	return &Error{Code: CodeUnreachable, Message: message, Hint: "`byway route " + string(name) + "` says why"}
 }
 
 // ping sends a ping to the device that is best reached, and returns the way, or none where no wanted way is open. Where any way will do and the direct one is

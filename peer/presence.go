@@ -5,6 +5,7 @@ import (
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 )
@@ -92,6 +93,9 @@ func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device,
 		c.engine.Online(now, name, fp, online)
 		if online {
 			d.ways.Renewed()
+			d.ways.There.Policy = route.Policy(d.Said.Policy) // not what it may have said in a punch, as one that tells nobody where it is
+			c.obey(now, d)
+			c.owe(now, d)
 			c.refreshAddresses(d)
 		}
 	}

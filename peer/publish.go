@@ -17,6 +17,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
@@ -53,16 +54,8 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 
 // publish brings the directory up to date: where this device is, and a bundle of its newest key where the directory has an older one.
 func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
-	where := &rendezvous.Publish{HideAddresses: p.cfg.Private}
-	if !p.cfg.Private {
-		rec, err := p.peerRecord(isLoopback(conn.Remote()))
-		if err != nil {
-			return err
-		}
-		where.PeerRecord = rec
-	}
-	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
-		return fmt.Errorf("publish addresses: %w", err)
+	if err := p.publishAddresses(ctx, conn); err != nil {
+		return err
 	}
 	if err := p.rotate(ctx); err != nil && ctx.Err() == nil {
 		p.log.Error("encryption key is not rotated", slog.Any("error", err))
@@ -78,6 +71,29 @@ func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
 	}
 	if err := conn.Publish(ctx, &rendezvous.Publish{Bundle: bundle}); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
 		return fmt.Errorf("publish keys: %w", err)
+	}
+	return nil
+}
+
+// publishAddresses tells the directory where this device is, and no more than the policy for all lets everybody know: under relay nothing, under lan no public
+// address. What it told before is forgotten there.
+func (p *Peer) publishAddresses(ctx context.Context, conn *client.Conn) error {
+	p.publishing.Lock()
+	defer p.publishing.Unlock()
+	var allowed route.Ways
+	if err := p.core.do(ctx, func() { allowed = p.core.standing.policy.Ways() }); err != nil {
+		return err
+	}
+	where := &rendezvous.Publish{HideAddresses: p.cfg.Private || !allowed.Has(WayLAN)}
+	if !where.HideAddresses {
+		rec, err := p.peerRecord(isLoopback(conn.Remote()), allowed)
+		if err != nil {
+			return err
+		}
+		where.PeerRecord = rec
+	}
+	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+		return fmt.Errorf("publish addresses: %w", err)
 	}
 	return nil
 }
@@ -124,11 +140,11 @@ func (c *core) shown(records []*rendezvous.Record) bool {
 	return true // this device is not on it: that is for others to say
 }
 
-// peerRecord signs the addresses at which this peer can be dialled. Loopback ones are told only to a rendezvous on this machine.
-func (p *Peer) peerRecord(local bool) ([]byte, error) {
+// peerRecord signs the addresses at which this peer can be dialled for one of the allowed ways. Loopback ones are told only to a rendezvous on this machine.
+func (p *Peer) peerRecord(local bool, allowed route.Ways) ([]byte, error) {
 	var addrs []ma.Multiaddr
 	for _, a := range p.host.Addrs() {
-		if dialable(a) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
+		if dialable(a) && allowed.Has(wayOver(a)) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
 			addrs = append(addrs, a)
 		}
 	}

@@ -31,9 +31,10 @@ const (
 // punch is an attempt to dial each other at the same moment. Owned by the core.
 type punch struct {
 	token   [8]byte
-	ours    bool      // we have offered it
-	began   time.Time // when it was offered here or there
-	dialled time.Time // zero until then; a connection that is made later is the punch's
+	ours    bool               // we have offered it
+	began   time.Time          // when it was offered here or there
+	dialled time.Time          // zero until then; a connection that is made later is the punch's
+	stop    context.CancelFunc // of the dial; nil: it has not begun
 }
 
 // offer proposes a punch to a device, unless there is no need, it is forbidden, or one has just failed.
@@ -118,6 +119,7 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 	if d.ways.There != there {
 		d.ways.There = there
 		c.note(d, trace.Step{What: trace.There, Network: networkOf(there, true)})
+		c.obey(now, d)
 	}
 	addrs := c.theirs(n.Punch.Addrs)
 	switch p := d.punch; n.Punch.Step {
@@ -165,9 +167,14 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 		if c.stale(d, p) || !c.signal(d, p, delivery.PunchAnswer, c.here.addrs) {
 			return
 		}
-		theirs := time.Duration(min(offer.Trip, uint64(maxTrip.Milliseconds()))) * time.Millisecond
-		c.meet(d, p, addrs, (c.conn.RTT()+theirs)/2)
+		c.meet(d, p, addrs, together(c.conn.RTT(), offer.Trip))
 	})
+}
+
+// together returns how long to wait for the other side to dial too: as long as our answer takes. theirs is its round trip to the rendezvous in milliseconds, as it
+// claims.
+func together(ours time.Duration, theirs uint64) time.Duration {
+	return (ours + time.Duration(min(theirs, uint64(maxTrip.Milliseconds())))*time.Millisecond) / 2
 }
 
 // theirs returns the addresses of a punch that may be dialled.
@@ -184,14 +191,17 @@ func (c *core) theirs(raw [][]byte) []ma.Multiaddr {
 // meet dials a device, which dials us, after a wait. The side that has offered opens the link.
 func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duration) {
 	p.dialled, d.told = time.Now(), addrs
+	ctx, stop := context.WithCancel(c.dialCtx)
+	p.stop = stop
 	ms := milliseconds(wait)
 	c.note(d, trace.Step{What: trace.PunchDial, Addrs: texts(addrs), MS: &ms})
 	c.spawn(func() {
-		pause(c.dialCtx, wait)
+		defer stop()
+		pause(ctx, wait)
 		if !c.stillMeets(d, p) {
 			return
 		}
-		l, err := c.openTogether(d.id, addrs, p.ours)
+		l, err := c.openTogether(ctx, d.id, addrs, p.ours)
 		c.post(func() {
 			switch now := c.devices[d.Fingerprint]; {
 			case l != nil && now != nil:
@@ -218,8 +228,8 @@ func (c *core) stillMeets(d *device, p *punch) (ok bool) {
 }
 
 // openTogether dials a device that dials us. It returns no link where the other side opens it. It runs outside the core.
-func (c *core) openTogether(id peer.ID, addrs []ma.Multiaddr, ours bool) (*link.Link, error) {
-	ctx, cancel := context.WithTimeout(c.dialCtx, punchTime)
+func (c *core) openTogether(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, ours bool) (*link.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, punchTime)
 	defer cancel()
 	c.clearBackoff(id)
 	together := network.WithForceDirectDial(network.WithSimultaneousConnect(ctx, ours, "punch"), "punch")
@@ -235,6 +245,9 @@ func (c *core) punchFailed(d *device, p *punch, cause error) {
 		return
 	}
 	d.punch = nil
+	if p.stop != nil {
+		p.stop()
+	}
 	d.ways.PunchFailed(time.Now())
 	c.log.Debug("no punch", slog.String("device", d.Fingerprint.Device()), slog.Any("error", cause))
 	ms := milliseconds(time.Since(p.began))

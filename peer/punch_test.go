@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"testing"
@@ -86,7 +87,12 @@ func TestPunchTellsAddress(t *testing.T) {
 	}
 }
 
-func keepToRelay(c *core, d *device) { c.policies[d.contact.Name] = delivery.RelayOnly }
+func keepToRelay(c *core, d *device) {
+	if err := c.setWay(time.Now(), d.contact.Name, "relay"); err != nil {
+		panic(err)
+	}
+	c.engine.Take(time.Now())
+}
 
 // wantHidden wants steps of punches to tell nothing but that we keep to the relay.
 func wantHidden(t *testing.T, got []*delivery.Punch) {
@@ -125,7 +131,6 @@ func TestPunchHidesAddress(t *testing.T) {
 func TestPunchIsGivenUp(t *testing.T) {
 	wantNone := func(t *testing.T, c *core, d *device) {
 		t.Helper()
-		(<-c.inbox)() // what asks before it dials
 		wantHidden(t, punches(c))
 		if dialled := c.host.Peerstore().Addrs(d.id); d.punch != nil || len(dialled) > 0 {
 			t.Errorf("the other side is dialled at %v", dialled)
@@ -136,16 +141,16 @@ func TestPunchIsGivenUp(t *testing.T) {
 		c.offer(time.Now(), d)
 		keepToRelay(c, d)
 		(<-c.inbox)()
-		wantHidden(t, punches(c))
+		wantNone(t, c, d)
 	})
 	t.Run("before the answer to ours", func(t *testing.T) {
 		c, d := outside(t)
 		c.offer(time.Now(), d)
 		(<-c.inbox)()
 		wantAddress(t, punches(c))
-		keepToRelay(c, d)
 		answer := offerOf(d, bobsAddress)
 		answer.Punch.Step, answer.Punch.Token = delivery.PunchAnswer, d.punch.token
+		keepToRelay(c, d)
 		c.punchStep(time.Now(), answer)
 		wantNone(t, c, d)
 	})
@@ -162,6 +167,7 @@ func TestPunchIsGivenUp(t *testing.T) {
 		(<-c.inbox)()
 		wantAddress(t, punches(c))
 		keepToRelay(c, d)
+		(<-c.inbox)() // what asks before it dials
 		wantNone(t, c, d)
 	})
 }
@@ -184,10 +190,29 @@ func TestOffersApart(t *testing.T) {
 	}
 }
 
+// TestHugeTrip has a contact claim a round trip that nobody has: the dial does not wait for it.
+func TestHugeTrip(t *testing.T) {
+	for _, tt := range []struct {
+		trip uint64
+		want time.Duration
+	}{
+		{0, 0},
+		{80, 40 * time.Millisecond},
+		{10_000, 5 * time.Second},
+		{10_001, 5 * time.Second},
+		{math.MaxUint64, 5 * time.Second}, // in nanoseconds it would be no number at all
+	} {
+		if got := together(0, tt.trip); got != tt.want {
+			t.Errorf("after a trip of %d ms: %v, want %v", tt.trip, got, tt.want)
+		}
+	}
+}
+
 // TestPunchElsewhere wants no address to be dialled that could only be an attack: an offer of those alone is refused.
 func TestPunchElsewhere(t *testing.T) {
 	c, d := outside(t)
-	c.punchStep(time.Now(), offerOf(d, "/ip4/224.0.0.251/udp/5353/quic-v1", "/ip4/0.0.0.0/tcp/22", "/ip4/169.254.1.1/tcp/80", "/dns4/example.com/tcp/80"))
+	c.punchStep(time.Now(), offerOf(d, "/ip4/224.0.0.251/udp/5353/quic-v1", "/ip4/0.0.0.0/tcp/22", "/ip4/169.254.1.1/tcp/80", "/dns4/example.com/tcp/80",
+		"/ip4/127.0.0.1/tcp/22", "/ip6/::1/udp/53/quic-v1")) // the last two are services of this machine: the rendezvous is elsewhere
 	if got := punches(c); len(got) != 1 || len(got[0].Addrs) != 0 || d.punch != nil {
 		t.Errorf("answered %+v, want a refusal", got)
 	}

@@ -19,16 +19,18 @@ import (
 // messageLifetime is how long an undelivered message is kept; the mailbox keeps it as long.
 const messageLifetime = 14 * 24 * time.Hour
 
-func parsePolicy(way string) (delivery.Policy, error) {
-	switch way {
-	case "", "auto":
-		return delivery.Auto, nil
-	case "direct":
-		return delivery.DirectOnly, nil
-	case "relay":
-		return delivery.RelayOnly, nil
+// parseWay reads what Send and SetWay are told.
+func parseWay(way string) (route.Policy, error) {
+	p, err := route.ParsePolicy(way)
+	if err != nil {
+		return 0, &Error{Code: CodeUsage, Message: fmt.Sprintf("%q is not a way to send by", way), Hint: "use auto, lan, direct or relay"}
 	}
-	return 0, &Error{Code: CodeUsage, Message: fmt.Sprintf("%q is not a way to send by", way), Hint: "use auto, direct or relay"}
+	return p, nil
+}
+
+// limits are the policies of messages, by those of ways.
+var limits = map[route.Policy]delivery.Policy{
+	route.Auto: delivery.Auto, route.LAN: delivery.LANOnly, route.Direct: delivery.DirectOnly, route.Relay: delivery.RelayOnly,
 }
 
 func parseUser(name string) (rendezvous.Username, error) {
@@ -74,7 +76,7 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	if err := p.up(); err != nil {
 		return Receipt{}, err
 	}
-	policy, err := parsePolicy(o.Way)
+	wanted, err := parseWay(o.Way)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -85,12 +87,12 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	m := delivery.Message{To: delivery.Account(name), Body: body, Policy: policy, Sent: time.Now()}
+	m := delivery.Message{To: delivery.Account(name), Body: body, Sent: time.Now()}
 	m.Expires = m.Sent.Add(messageLifetime)
 	_, _ = rand.Read(m.ID[:]) // never fails (crypto/rand)
-	err = p.core.commit(ctx, func() error { return p.core.acceptAtOnce(&m, o.Ref) })
+	err = p.core.commit(ctx, func() error { return p.core.acceptAtOnce(&m, wanted, o.Ref) })
 	if errors.Is(err, errNotAtOnce) {
-		err = p.sendLater(ctx, name, &m, o.Ref)
+		err = p.sendLater(ctx, name, &m, wanted, o.Ref)
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -102,18 +104,19 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 var errNotAtOnce = errors.New("the account or the way to it is not known yet")
 
 // acceptAtOnce accepts a message where all is known that it needs: the account, and whether there is a direct way.
-func (c *core) acceptAtOnce(m *delivery.Message, ref string) error {
+func (c *core) acceptAtOnce(m *delivery.Message, wanted route.Policy, ref string) error {
 	ct := c.known(m.To)
-	if ct == nil || m.Policy == delivery.DirectOnly {
+	if ct == nil {
 		return errNotAtOnce
 	}
-	if m.Policy == delivery.Auto {
-		if policy := c.policies[m.To]; policy == delivery.DirectOnly {
-			return errNotAtOnce
-		} else if policy == delivery.RelayOnly {
-			m.Policy = policy
-		}
+	allowed, err := c.limit(ct, wanted)
+	if err != nil {
+		return err
 	}
+	if allowed == route.Direct || allowed == route.LAN {
+		return errNotAtOnce
+	}
+	m.Policy = limits[allowed]
 	for _, d := range ct.devices {
 		if m.Policy == delivery.Auto && c.unexplored(d) {
 			return errNotAtOnce
@@ -129,26 +132,70 @@ func (c *core) unexplored(d *device) bool {
 }
 
 // sendLater looks the account up and gives a direct way a moment to open before it has the message accepted.
-func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *delivery.Message, ref string) error {
+func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *delivery.Message, wanted route.Policy, ref string) error {
 	if err := p.contact(ctx, name); err != nil {
 		return err
 	}
 	c := p.core
-	if m.Policy == delivery.Auto {
-		if err := c.do(ctx, func() { m.Policy = c.policies[m.To] }); err != nil {
+	var allowed route.Policy
+	limit := func() (err error) {
+		allowed, err = c.limit(c.contacts[m.To], wanted)
+		return err
+	}
+	var err error
+	if doErr := c.do(ctx, func() { err = limit() }); doErr != nil || err != nil {
+		return cmp.Or(doErr, err)
+	}
+	switch allowed {
+	case route.Relay: // nothing to wait for
+	case route.Direct, route.LAN:
+		if err := c.needDirect(ctx, m.To, allowed); err != nil {
 			return err
 		}
-	}
-	switch m.Policy {
-	case delivery.Auto:
+	default:
 		c.waitForDirect(ctx, m.To, headStart)
-	case delivery.RelayOnly: // nothing to wait for
-	case delivery.DirectOnly:
-		if err := c.needDirect(ctx, m.To); err != nil {
+	}
+	return c.commit(ctx, func() error {
+		if err := limit(); err != nil { // a policy may have changed meanwhile
 			return err
 		}
+		m.Policy = limits[allowed]
+		return c.accept(m, ref)
+	})
+}
+
+// limit returns what is left of the ways that are wanted for a message when the policies of both sides are obeyed. Where nothing is, the error says whose policy it
+// is. A contact whose devices have said different things is reached on those that allow it.
+func (c *core) limit(ct *contact, wanted route.Policy) (route.Policy, error) {
+	if ct == nil {
+		return wanted, nil // as accept says
 	}
-	return c.commit(ctx, func() error { return c.accept(m, ref) })
+	here, left, why := c.policy(ct.Name), route.Ways(0), []route.Reason(nil)
+	devices := ct.accepted(c.self.Fingerprint)
+	for _, fp := range devices {
+		there := route.Auto
+		if d := ct.devices[fp]; d != nil {
+			there = d.ways.There.Policy
+		}
+		left |= wanted.Ways() & here.Ways() & there.Ways()
+		why = append(why, route.Excludes(wanted, here, there))
+	}
+	if len(devices) == 0 { // the engine says what that means
+		return wanted, nil
+	}
+	allowed, none := left.Policy()
+	if none {
+		return 0, noWay(fmt.Sprintf("there is no way to %s that may be used", ct.Name), ct.Name, route.MostTelling(why))
+	}
+	return allowed, nil
+}
+
+// noWay is the error of a message or a ping for which no way is there.
+func noWay(message string, name delivery.Account, why route.Reason) error {
+	return &Error{
+		Code: CodeUnreachable, Reason: string(why), Message: fmt.Sprintf("%s: %s: %s", message, why, why.Sentence()),
+		Hint: cmp.Or(why.Remedy(), fmt.Sprintf("`byway route %s` says more", name)),
+	}
 }
 
 // accept hands a message to the engine, with copies for our own other devices.
@@ -177,10 +224,7 @@ func (c *core) accept(m *delivery.Message, ref string) error {
 		return nil
 	}
 	twin := *m
-	twin.To, twin.CopyOf, twin.Policy = delivery.Account(c.self.Name), m.To, delivery.Auto
-	if m.Policy == delivery.RelayOnly {
-		twin.Policy = delivery.RelayOnly
-	}
+	twin.To, twin.CopyOf = delivery.Account(c.self.Name), m.To // and what may not be relayed to them is not relayed to us either
 	if _, err := c.engine.Accept(now, twin); err != nil && !errors.Is(err, delivery.ErrNoDevice) {
 		c.log.Warn("no copy for our other devices", slog.Any("error", err))
 	}
@@ -212,18 +256,16 @@ const (
 	directTime  = observeTime + punchTime
 )
 
-// needDirect refuses a message that must go directly while no direct way opens: it is then not accepted at all, rather than kept.
-func (c *core) needDirect(ctx context.Context, name delivery.Account) error {
+// needDirect refuses a message that must go directly, or over the LAN, while no such way opens: it is then not accepted at all, rather than kept.
+func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted route.Policy) error {
 	var open bool
-	var reason route.Reason
+	var why []route.Reason
 	look := func() {
 		s := c.surroundings()
-		for _, d := range c.contacts[name].devices {
-			if d.Fingerprint == c.self.Fingerprint {
-				continue
-			}
-			open = open || d.link != nil
-			reason = c.look(d).Why(&s)
+		open, why = false, nil
+		for _, d := range c.contacts[name].targets(c.self.Fingerprint) {
+			open = open || d.link != nil && wanted.Allows(d.linkWay)
+			why = append(why, c.look(d).Why(&s, wanted))
 		}
 	}
 	again := func() {
@@ -241,10 +283,21 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account) error {
 	if err != nil || open {
 		return err
 	}
-	return &Error{
-		Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is open: %s: %s", name, reason, reason.Sentence()),
-		Hint: cmp.Or(reason.Remedy(), fmt.Sprintf("`byway route %s` says more; without --way direct the message goes through the rendezvous", name)),
+	if wanted == route.LAN {
+		return noWay(fmt.Sprintf("no way to %s over the local network is open", name), name, route.MostTelling(why))
 	}
+	return noWay(fmt.Sprintf("no direct way to %s is open", name), name, route.MostTelling(why))
+}
+
+// targets returns the devices that messages are sealed for, in the order of the directory.
+func (ct *contact) targets(self delivery.Device) []*device {
+	var out []*device
+	for _, fp := range ct.accepted(self) {
+		if d := ct.devices[fp]; d != nil {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // active records that there is traffic with a contact, and looks for a direct way at its beginning. It is stored now and then, for who and for the choice of whom to look for.
@@ -283,34 +336,6 @@ func (c *core) waitForDirect(ctx context.Context, name delivery.Account, patienc
 	case <-t.C:
 	case <-ctx.Done():
 	}
-}
-
-// SetWay sets by which ways later messages to a user may go when Send says auto. It lasts for the life of the process.
-func (p *Peer) SetWay(ctx context.Context, user, way string) error {
-	if err := p.up(); err != nil {
-		return err
-	}
-	policy, err := parsePolicy(way)
-	if err != nil {
-		return err
-	}
-	name, err := parseUser(user)
-	if err != nil {
-		return err
-	}
-	if err := p.contact(ctx, name); err != nil {
-		return err
-	}
-	return p.core.do(ctx, func() {
-		c, account := p.core, delivery.Account(name)
-		c.tracePolicy(account, c.policies[account], policy)
-		c.policies[account] = policy
-		if ct := c.contacts[account]; ct != nil && policy == delivery.RelayOnly {
-			for _, d := range ct.devices {
-				c.unlink(d)
-			}
-		}
-	})
 }
 
 // Receipt tells how far one of our own messages has come.

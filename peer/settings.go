@@ -30,5 +30,6 @@ func (p *Peer) remembered() error {
 		return err
 	}
 	p.secretReader.Store(f.NoReadReceipts)
+	p.standing = standing{policy: storedPolicy(f.Way), set: f.WaySet}
 	return nil
 }

@@ -177,6 +177,8 @@ func (c *core) load(ctx context.Context) error {
 	for _, ct := range c.contacts {
 		c.engine.SetDevices(now, ct.Name, ct.accepted(c.self.Fingerprint))
 	}
+	clear(c.owed)
+	c.obeyAll(now)
 	if c.conn != nil {
 		c.engine.RelayUp(now)
 	}

@@ -104,8 +104,8 @@ func (p *Peer) traceTry(conn *client.Conn, err error, took time.Duration) {
 	p.trace.Add(trace.Step{What: trace.RendezvousUp, Addr: conn.Remote(), MS: &ms})
 }
 
-func (c *core) tracePolicy(name delivery.Account, old, now delivery.Policy) {
-	c.trace.Add(trace.Step{What: trace.Policy, User: string(name), Old: policyOf(old).String(), New: policyOf(now).String()})
+func (c *core) tracePolicy(name delivery.Account, old, now route.Policy) {
+	c.trace.Add(trace.Step{What: trace.Policy, User: string(name), Old: old.String(), New: now.String()})
 }
 
 // texts writes addresses out.

@@ -27,6 +27,9 @@ type Contact struct {
 	Devices  int        `json:"devices"`
 	LastSeen *time.Time `json:"last_seen,omitempty"`
 	Evidence
+	Policy      string   `json:"policy"`                 // in force here: auto, lan, direct or relay
+	PolicyThere []string `json:"policy_there,omitempty"` // what the contact's devices have said, where that is other than auto
+	Reason      string   `json:"reason,omitempty"`       // policy-here or policy-there, where the two leave no way
 }
 
 // HistoryEntry is one message of the local history, in either direction, or a gap: then it has nothing else.

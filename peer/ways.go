@@ -5,10 +5,10 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -44,7 +44,7 @@ func (c *core) look(d *device) *route.Table {
 	}
 	d.ways.Addresses = route.Sort(addrs, c.networks(time.Now()))
 	d.ways.Online = c.online[d.contact.Name][d.Fingerprint]
-	d.ways.Policy = policyOf(c.policies[d.contact.Name])
+	d.ways.Policy = c.policy(d.contact.Name)
 	return &d.ways
 }
 
@@ -57,31 +57,14 @@ func ipOf(a ma.Multiaddr) (netip.Addr, bool) {
 	return addr.Unmap(), ok
 }
 
-// policyOf is a policy of messages as one of ways.
-func policyOf(p delivery.Policy) route.Policy {
-	switch p {
-	case delivery.DirectOnly:
-		return route.Direct
-	case delivery.RelayOnly:
-		return route.Relay
-	default:
-		return route.Auto
-	}
-}
-
-// networks returns the networks that this device is in. An address that we listen on and no interface has, as in a simulated network, counts as one of
-// a network of 256.
-func (c *core) networks(now time.Time) []netip.Prefix {
-	h := &c.here
-	if h.prefixes != nil && now.Sub(h.read) < prefixesFor {
-		return h.prefixes
-	}
-	h.prefixes, h.read = []netip.Prefix{}, now
-	known := map[netip.Addr]bool{}
+// networksOf returns the networks that a host is in. An address that it listens on and no interface has, as in a simulated network, counts as one of a
+// network of 256.
+func networksOf(h host.Host) []netip.Prefix {
+	found, known := []netip.Prefix{}, map[netip.Addr]bool{}
 	add := func(p netip.Prefix) {
 		if a := p.Addr(); !a.IsLoopback() && !a.IsLinkLocalUnicast() && !known[a] {
 			known[a] = true
-			h.prefixes = append(h.prefixes, p)
+			found = append(found, p)
 		}
 	}
 	addrs, _ := net.InterfaceAddrs() // without them no network is known
@@ -92,12 +75,22 @@ func (c *core) networks(now time.Time) []netip.Prefix {
 			}
 		}
 	}
-	listening, _ := c.host.Network().InterfaceListenAddresses()
+	listening, _ := h.Network().InterfaceListenAddresses()
 	for _, a := range listening {
 		if ip, ok := ipOf(a); ok && ip.Is4() {
 			add(netip.PrefixFrom(ip, 24))
 		}
 	}
+	return found
+}
+
+// networks returns the networks that this device is in.
+func (c *core) networks(now time.Time) []netip.Prefix {
+	h := &c.here
+	if h.prefixes != nil && now.Sub(h.read) < prefixesFor {
+		return h.prefixes
+	}
+	h.prefixes, h.read = networksOf(c.host), now
 	h.network.IPv4, h.network.IPv6, h.exposed = false, false, false
 	for _, p := range h.prefixes {
 		h.exposed = h.exposed || len(route.Sort([]netip.Addr{p.Addr()}, nil).Public) > 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -48,6 +49,15 @@ func (p *Peer) connected(ctx context.Context) (*client.Conn, error) {
 	return nil, errStopped
 }
 
+// connection returns the connection to the rendezvous, or nil while there is none.
+func (p *Peer) connection(ctx context.Context) (conn *client.Conn, err error) {
+	var now *client.Conn
+	if err := p.core.do(ctx, func() { now = p.core.conn }); err != nil {
+		return nil, err // and not now, which the core may still be writing
+	}
+	return now, nil
+}
+
 // Who lists the users of the rendezvous and the contacts, by name. Without a rendezvous it lists the contacts.
 func (p *Peer) Who(ctx context.Context) ([]Contact, error) {
 	if err := p.up(); err != nil {
@@ -80,11 +90,11 @@ func (p *Peer) Who(ctx context.Context) ([]Contact, error) {
 // list asks the rendezvous for all names, where there is one.
 func (p *Peer) list(ctx context.Context) (map[delivery.Account]bool, error) {
 	out := map[delivery.Account]bool{}
-	var conn *client.Conn
-	if err := p.core.do(ctx, func() { conn = p.core.conn }); err != nil || conn == nil {
+	conn, err := p.connection(ctx)
+	if err != nil || conn == nil {
 		return out, err
 	}
-	err := readList(out, func(after string) (*rendezvous.Listed, error) { return conn.List(ctx, after, rendezvous.MaxList) })
+	err = readList(out, func(after string) (*rendezvous.Listed, error) { return conn.List(ctx, after, rendezvous.MaxList) })
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -117,14 +127,21 @@ func readList(out map[delivery.Account]bool, list func(after string) (*rendezvou
 }
 
 func (c *core) describe(name delivery.Account, online bool) Contact {
-	out := Contact{Name: string(name), Online: online, Key: KeyNew, Way: WayMailbox, Evidence: c.evidence(time.Now(), name, online)}
+	here := c.policy(name)
+	out := Contact{Name: string(name), Online: online, Key: KeyNew, Policy: here.String(), Evidence: c.evidence(time.Now(), name, online)}
+	ct := c.contacts[name]
+	left := here.Ways()
+	if ct != nil {
+		w := c.wayPolicy(ct)
+		left, out.PolicyThere, out.Reason = route.SetOf(w.Ways), w.PolicyThere, w.Reason
+	}
 	switch {
-	case c.conn == nil:
-		out.Way = ""
+	case c.conn == nil || !left.Has(WayRelay):
 	case online:
 		out.Way = WayRelay
+	default:
+		out.Way = WayMailbox
 	}
-	ct := c.contacts[name]
 	if ct == nil {
 		return out
 	}

@@ -42,7 +42,9 @@ func (e *Engine) twice(o *outgoing, r *remote) bool {
 }
 
 // mayRelay reports whether a message may go to a device by the relay now.
-func (e *Engine) mayRelay(o *outgoing, r *remote) bool { return e.relays(r) && o.policy().allows(WayRelay) }
+func (e *Engine) mayRelay(o *outgoing, r *remote) bool {
+	return e.relays(r) && o.policy().allows(WayRelay)
+}
 
 // RelayUp says that the rendezvous takes envelopes.
 func (e *Engine) RelayUp(now time.Time) {

@@ -28,9 +28,13 @@ type Contact struct {
 	// Changed is set while the directory lists none of the devices that are accepted: nothing new is written to the account then.
 	Changed bool `json:"changed,omitempty"`
 	// Shown are the devices under the safety number that the person was shown last.
-	Shown     []delivery.Device `json:"shown,omitempty"`
-	FirstSeen time.Time         `json:"first_seen"`
-	Active    time.Time         `json:"active"` // latest message either way
+	Shown []delivery.Device `json:"shown,omitempty"`
+	// Policy is what the person has set for the account, by name; empty: what holds for all.
+	Policy string `json:"policy,omitempty"`
+	// PolicySet rises with each change of Policy.
+	PolicySet uint64    `json:"policy_set,omitempty"`
+	FirstSeen time.Time `json:"first_seen"`
+	Active    time.Time `json:"active"` // latest message either way
 }
 
 // Device is a pinned device of a contact.
@@ -41,7 +45,9 @@ type Device struct {
 	Trust       Trust           `json:"trust"`
 	Bundle      []byte          `json:"bundle,omitempty"`
 	Addrs       []string        `json:"addrs,omitempty"`
-	FirstSeen   time.Time       `json:"first_seen"`
+	// Said is the newest that the device has said of its owner's policy. Of it Heard is how much of ours it has heard.
+	Said      delivery.Terms `json:"said,omitzero"`
+	FirstSeen time.Time      `json:"first_seen"`
 }
 
 func (w *writer) contact(c *Contact) error {

@@ -41,7 +41,14 @@ type Node struct {
 // Peer makes a node for a user and starts it. Two nodes of one name are two devices of one account.
 func (w *World) Peer(name string) *Node {
 	w.t.Helper()
-	n := &Node{w: w, t: w.t, name: name, ip: w.nextIP(), key: w.nodes - 1}
+	return w.PeerAt(name, w.nextIP())
+}
+
+// PeerAt is Peer at an address that no other has: those of Peer are all in one network.
+func (w *World) PeerAt(name, ip string) *Node {
+	w.t.Helper()
+	n := &Node{w: w, t: w.t, name: name, ip: ip, key: w.keys}
+	w.keys++
 	n.home = filepath.Join(w.dir, "home-"+n.ip)
 	if err := n.Start(); err != nil {
 		w.t.Fatalf("start %s: %v", name, err)

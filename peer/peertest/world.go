@@ -41,7 +41,8 @@ type World struct {
 	t       testing.TB
 	network *simnet.Simnet
 	dir     string
-	nodes   int // made so far, for addresses and keys
+	nodes   int // addresses given so far
+	keys    int // given so far
 
 	server *server.Server
 	stop   context.CancelFunc
@@ -54,6 +55,7 @@ type World struct {
 	cut     map[string]bool // IP addresses
 	split   map[[2]string]bool
 	random  *rand.Rand
+	passed  map[[2]string]int // packets, also those that are lost
 }
 
 // New makes a world with a running rendezvous and 5 ms between any two hosts. Seed decides which packets are lost.
@@ -64,7 +66,7 @@ func New(t testing.TB, seed uint64) *World {
 		time.Sleep(time.Until(identitytest.Keyring(i).Encryption[0].Created().Add(time.Hour)))
 	}
 	w := &World{
-		t: t, dir: t.TempDir(), latency: 5 * time.Millisecond, cut: map[string]bool{}, split: map[[2]string]bool{},
+		t: t, dir: t.TempDir(), latency: 5 * time.Millisecond, cut: map[string]bool{}, split: map[[2]string]bool{}, passed: map[[2]string]int{},
 		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 	w.network = &simnet.Simnet{LatencyFunc: w.delay}
@@ -138,6 +140,7 @@ func (w *World) delay(p *simnet.Packet) time.Duration {
 	from, to := ipOf(p.From.String()), ipOf(p.To.String())
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.passed[[2]string{from, to}]++
 	if w.cut[from] || w.cut[to] || w.split[[2]string{from, to}] || w.random.Float64() < w.loss {
 		return never
 	}
@@ -158,6 +161,13 @@ func (w *World) Weather(latency, jitter time.Duration, loss float64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.latency, w.jitter, w.loss = latency, jitter, loss
+}
+
+// Passed returns how many packets two nodes have sent to each other's addresses, also those that were lost.
+func (w *World) Passed(a, b *Node) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.passed[[2]string{a.ip, b.ip}] + w.passed[[2]string{b.ip, a.ip}]
 }
 
 // Cut takes a node off the network, or puts it back.

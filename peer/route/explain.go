@@ -147,14 +147,19 @@ func (t *Table) whyNotPunched(s *Surroundings) Reason {
 	return NotTriedYet
 }
 
-// Why returns the reason that tells most about why no direct way is open, or none where one is.
-func (t *Table) Why(s *Surroundings) Reason {
-	if t.open.Way != "" {
+// Why returns the reason that tells most about why no direct way is open to what may go directly (wanted Direct) or over
+// the LAN alone, or none where one is.
+func (t *Table) Why(s *Surroundings, wanted Policy) Reason {
+	allowed := wanted.Ways() & t.Agreed() & direct
+	switch {
+	case t.open.Way != "" && allowed.Has(t.open.Way):
 		return ""
+	case allowed == 0:
+		return Excludes(wanted, t.Policy, t.There.Policy)
 	}
 	w := delivery.WayPunched
 	switch {
-	case t.Addresses.Common:
+	case t.Addresses.Common || allowed == onLAN:
 		w = delivery.WayLAN
 	case len(t.Addresses.Public) > 0 && !t.punch.tried():
 		w = delivery.WayDirect

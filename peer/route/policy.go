@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/byway-chat/byway/peer/delivery"
 )
@@ -40,19 +41,89 @@ func ParsePolicy(s string) (Policy, error) {
 	return 0, fmt.Errorf("there is no policy %q: use auto, lan, direct or relay", s)
 }
 
-// Allows reports whether the policy lets messages go by a way. One that is not known, of a newer program, allows none.
-func (p Policy) Allows(w delivery.Way) bool {
+// Ways is a set of ways.
+type Ways uint8
+
+// set returns the set of the ways for which f is true.
+func set(f func(w delivery.Way) bool) (s Ways) {
+	for i, w := range ways {
+		if f(w) {
+			s |= 1 << i
+		}
+	}
+	return s
+}
+
+// The sets that policies are made of.
+var (
+	every   = set(func(delivery.Way) bool { return true })
+	onLAN   = set(func(w delivery.Way) bool { return w == delivery.WayLAN })
+	direct  = set(delivery.Way.IsDirect)
+	relayed = every &^ direct
+)
+
+// SetOf returns the set of these ways.
+func SetOf(list []delivery.Way) Ways {
+	return set(func(w delivery.Way) bool { return slices.Contains(list, w) })
+}
+
+// Has reports whether a way is in the set.
+func (s Ways) Has(w delivery.Way) bool {
+	return s&set(func(v delivery.Way) bool { return v == w }) != 0
+}
+
+// List returns the ways of the set, best first.
+func (s Ways) List() []delivery.Way {
+	out := []delivery.Way{}
+	for _, w := range ways {
+		if s.Has(w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// Policy returns the policy that allows as much of the set as one can without allowing more, and whether the set is empty.
+func (s Ways) Policy() (p Policy, none bool) {
+	switch {
+	case s&relayed != 0 && s&direct != 0:
+		return Auto, false
+	case s&relayed != 0:
+		return Relay, false
+	case s == onLAN:
+		return LAN, false
+	default:
+		return Direct, s == 0
+	}
+}
+
+// Ways returns the ways that the policy lets messages go by. One that is not known, of a newer program, allows none.
+func (p Policy) Ways() Ways {
 	switch p {
 	case Auto:
-		return true
+		return every
 	case LAN:
-		return w == delivery.WayLAN
+		return onLAN
 	case Direct:
-		return w.IsDirect()
+		return direct
 	case Relay:
-		return w == delivery.WayRelay || w == delivery.WayMailbox
+		return relayed
 	}
-	return false
+	return 0
+}
+
+// Allows reports whether the policy lets messages go by a way.
+func (p Policy) Allows(w delivery.Way) bool { return p.Ways().Has(w) }
+
+// Excludes returns the reason why nothing that is wanted is allowed by both policies, or none where something is.
+func Excludes(wanted, here, there Policy) Reason {
+	switch {
+	case wanted.Ways()&here.Ways() == 0:
+		return PolicyHere
+	case wanted.Ways()&here.Ways()&there.Ways() == 0:
+		return PolicyThere
+	}
+	return ""
 }
 
 // forbids returns the reason why two policies do not let messages go by a way, or none where they do.

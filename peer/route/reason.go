@@ -1,5 +1,7 @@
 package route
 
+import "slices"
+
 // Reason is a stable code for why a way is not in use. The empty Reason is none.
 type Reason string
 
@@ -79,11 +81,11 @@ var explanations = map[Reason]explanation{
 	},
 	PolicyHere: {
 		"The policy set here does not allow this way.",
-		"`byway` sends by it again after /way auto, or without --way.",
+		"`byway way USER auto` allows every way to the contact again, `byway way` lists what is set; --way of a message cannot allow more.",
 	},
 	PolicyThere: {
 		"The other side's policy does not allow this way.",
-		"Only its owner can change that.",
+		"Only its owner can allow it: ask for `byway way` with your name there.",
 	},
 	PunchFailed: {
 		"Both sides have sent to each other at the same moment, and neither has heard the other.",
@@ -97,6 +99,28 @@ var explanations = map[Reason]explanation{
 		"The rendezvous cannot be reached from here.",
 		"Check that it runs and that this device has a network.",
 	},
+}
+
+// telling has all reasons for having no direct way to a device: the first tell most to somebody who needs one. What can be changed here comes first, then
+// what was found out by trying, last what time alone mends.
+var telling = []Reason{
+	PolicyHere,
+	SymmetricNATHere, SymmetricNATBoth, SymmetricNATThere, UDPBlockedHere, UDPBlockedThere, IPv6OneSide, SameLANUnreachable, InboundBlocked, PunchFailed,
+	PolicyThere, MulticastFiltered, NoCommonNetwork, NoPublicAddress, LinkLost, NotTriedYet, RendezvousUnreachable, NoAddressKnown, PeerOffline, BetterWayOpen,
+}
+
+// MostTelling returns which of several reasons, one for each device of a contact, tells most about why there is no direct way to any of them. Of none it returns
+// none, and it knows no other order than its own.
+func MostTelling(reasons []Reason) Reason {
+	for _, r := range telling {
+		if slices.Contains(reasons, r) {
+			return r
+		}
+	}
+	if len(reasons) > 0 {
+		return slices.Min(reasons)
+	}
+	return ""
 }
 
 // Sentence says the reason in words, and repeats a code that is not known.

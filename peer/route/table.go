@@ -138,8 +138,9 @@ func (t *Table) MayDial(now time.Time, s *Surroundings) bool {
 	if t.open.Way != "" || t.dial.running || t.Addresses.none() || s.Hidden {
 		return false
 	}
-	if forbids(t.Policy, t.There.Policy, delivery.WayLAN) != "" {
-		return false
+	switch agreed := t.Agreed(); {
+	case !agreed.Has(delivery.WayLAN), !agreed.Has(delivery.WayDirect) && !t.Addresses.Common:
+		return false // what is dialled elsewhere leaves the LAN
 	}
 	if t.Urgent && !s.Rendezvous && t.dial.tried() {
 		return !now.Before(t.dial.ended.Add(alonePause))
@@ -186,6 +187,9 @@ func (t *Table) Findings(s *Surroundings) Network {
 	}
 	return here
 }
+
+// Agreed returns the ways that the policies of both sides allow.
+func (t *Table) Agreed() Ways { return t.Policy.Ways() & t.There.Policy.Ways() }
 
 // Known reports whether there is an address to dial.
 func (t *Table) Known() bool { return !t.Addresses.none() }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -265,5 +266,96 @@ func TestAlone(t *testing.T) {
 	}
 	if s := (&Surroundings{Rendezvous: true}); table.MayDial(epoch.Add(alonePause), s) || !table.MayDial(epoch.Add(maxDialPause), s) {
 		t.Error("the pause is not the one for those who have the relay")
+	}
+}
+
+func TestMostTelling(t *testing.T) {
+	for r := range explanations {
+		if !slices.Contains(telling, r) {
+			t.Errorf("%s has no place", r)
+		}
+		if got := MostTelling([]Reason{r, PeerOffline, BetterWayOpen}); got != r && r != BetterWayOpen {
+			t.Errorf("%s tells more than that the peer is away, got %s", r, got)
+		}
+	}
+	for _, tt := range []struct {
+		want    Reason
+		reasons []Reason
+	}{
+		{"", nil},
+		{SymmetricNATThere, []Reason{PeerOffline, SymmetricNATThere, NotTriedYet}},
+		{SymmetricNATThere, []Reason{NotTriedYet, SymmetricNATThere, PeerOffline}},
+		{PolicyHere, []Reason{PolicyThere, PolicyHere}},
+		{"an-unknown-one", []Reason{"an-unknown-one", "one-more"}},
+	} {
+		if got := MostTelling(tt.reasons); got != tt.want {
+			t.Errorf("of %v: %q, want %q", tt.reasons, got, tt.want)
+		}
+	}
+}
+
+// TestOneWayOfLAN has a contact in another private network: what keeps to the LAN is not sent there, though it could be dialled.
+func TestOneWayOfLAN(t *testing.T) {
+	s := &Surroundings{Here: Network{IPv4: true}, Rendezvous: true}
+	for _, tt := range []struct {
+		name  string
+		ours  Policy
+		there Policy
+		at    string
+		dial  bool
+		why   Reason
+	}{
+		{"on the LAN", LAN, Auto, "10.1.0.3", true, NotTriedYet},
+		{"elsewhere", LAN, Auto, "10.2.0.3", false, NoCommonNetwork},
+		{"elsewhere, and they keep to it", Auto, LAN, "10.2.0.3", false, NoCommonNetwork},
+		{"elsewhere, directly", Direct, Auto, "10.2.0.3", true, NotTriedYet},
+		{"with a public address", LAN, Direct, "45.0.0.3", false, NoCommonNetwork},
+		{"nowhere", LAN, Relay, "10.1.0.3", false, PolicyThere},
+		{"nowhere here", Relay, LAN, "10.1.0.3", false, PolicyHere},
+		{"a newer program", Auto, 9, "10.1.0.3", false, PolicyThere},
+	} {
+		table := Table{Addresses: addresses(t, "10.1.0.2/24", tt.at), There: Network{IPv4: true, Policy: tt.there}, Policy: tt.ours, Online: true}
+		wanted, _ := (Direct.Ways() & tt.ours.Ways()).Policy()
+		if got := table.MayDial(epoch, s); got != tt.dial {
+			t.Errorf("%s: dials %v", tt.name, got)
+		}
+		if got := table.Why(s, wanted); got != tt.why {
+			t.Errorf("%s: because %q, want %q", tt.name, got, tt.why)
+		}
+	}
+}
+
+func TestWays(t *testing.T) {
+	all := []Policy{Auto, LAN, Direct, Relay}
+	for _, p := range all {
+		if q, none := p.Ways().Policy(); q != p || none {
+			t.Errorf("the ways of %s are those of %s", p, q)
+		}
+		for _, q := range all {
+			both := p.Ways() & q.Ways()
+			r, none := both.Policy()
+			if none != (len(both.List()) == 0) || none != (Excludes(Auto, p, q) != "") || !none && r.Ways() != both {
+				t.Errorf("%s and %s allow %v, which is %s, none %v", p, q, both.List(), r, none)
+			}
+		}
+	}
+	if _, none := Policy(9).Ways().Policy(); !none {
+		t.Error("a policy that is not known allows something")
+	}
+	for _, tt := range []struct {
+		wanted, here, there Policy
+		want                Reason
+	}{
+		{Auto, Auto, Auto, ""},
+		{Auto, LAN, Relay, PolicyThere},
+		{Auto, Relay, LAN, PolicyThere},
+		{Direct, Relay, Auto, PolicyHere},
+		{Relay, Direct, Relay, PolicyHere},
+		{LAN, Direct, Auto, ""},
+		{Auto, 9, Auto, PolicyHere},
+	} {
+		if got := Excludes(tt.wanted, tt.here, tt.there); got != tt.want {
+			t.Errorf("%s of %s and %s: %q, want %q", tt.wanted, tt.here, tt.there, got, tt.want)
+		}
 	}
 }

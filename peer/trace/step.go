@@ -33,6 +33,7 @@ const (
 	Way          What = "way"           // messages go by another way: old, new, why, ms
 	Presence     What = "presence"      // it came or went at the rendezvous: online
 	Policy       What = "policy"        // the person allows other ways: old, new
+	PolicyThere  What = "policy-there"  // the contact does: old, new
 )
 
 // What happens to this device as a whole.
