@@ -30,8 +30,12 @@ func botSend(ctx context.Context, b *bot, c *botCommand) error {
 }
 
 func botWay(ctx context.Context, b *bot, c *botCommand) error {
-	_, err := do(ctx, b.s, func(cl *api.Client) (struct{}, error) { return struct{}{}, cl.SetWay(ctx, c.user(), c.Way) })
-	return b.done(c, err)
+	if c.Way != "" {
+		_, err := do(ctx, b.s, func(cl *api.Client) (struct{}, error) { return struct{}{}, cl.SetWay(ctx, c.user(), c.Way) })
+		return b.done(c, err)
+	}
+	list, err := do(ctx, b.s, func(cl *api.Client) ([]peer.WayPolicy, error) { return cl.Ways(ctx, c.user()) })
+	return replies(b, c, "policy", list, err)
 }
 
 func botRead(ctx context.Context, b *bot, c *botCommand) error {

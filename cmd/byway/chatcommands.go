@@ -27,7 +27,7 @@ func init() {
 		{"who", "", "users and the way to each", chatWho},
 		{"route", "[USER]", "every way to USER, and why it is or is not in use", chatRoute},
 		{"ping", "[USER] [COUNT]", "round trips", chatPing},
-		{"way", "[USER] auto|direct|relay", "choose how messages to USER travel", chatWay},
+		{"way", "[USER | default] [auto|lan|direct|relay|default]", "which ways may be used with USER, or by default; without arguments what is set", chatWay},
 		{"verify", "[USER] [accept]", "the safety number; accept once both see the same", chatVerify},
 		{"history", "[USER] [COUNT]", "earlier messages", chatHistory},
 		{"receipts", "[on|off]", "whether contacts learn what you have read", chatReceipts},
@@ -179,17 +179,30 @@ func number(args []string, otherwise, limit int) (int, error) {
 }
 
 func chatWay(ctx context.Context, c *chat, args []string) error {
-	user, rest, err := c.user(args, "auto", "direct", "relay")
+	user, rest := "", args
+	if len(args) > 0 {
+		var err error
+		// "default" alone shows, and before a policy sets, what holds for all.
+		if user, rest, err = c.user(args, "auto", "lan", "direct", "relay"); err != nil {
+			return err
+		}
+	}
+	if len(rest) > 1 {
+		return usage("which way?", "/way "+user+" auto, lan, direct, relay or default")
+	}
+	if len(rest) == 1 {
+		if err := setWay(ctx, c.s, user, rest[0]); err != nil {
+			return err
+		}
+	}
+	list, err := do(ctx, c.s, func(cl *api.Client) ([]peer.WayPolicy, error) { return cl.Ways(ctx, user) })
 	if err != nil {
 		return err
 	}
-	if len(rest) != 1 {
-		return usage("which way?", "/way "+user+" auto, direct or relay")
+	if len(rest) == 1 && len(list) == 1 {
+		return c.say("* ways with %s: %s", clean(user), clean(waysLeft(&list[0])))
 	}
-	if _, err := do(ctx, c.s, func(cl *api.Client) (struct{}, error) { return struct{}{}, cl.SetWay(ctx, user, rest[0]) }); err != nil {
-		return err
-	}
-	return c.say("* messages to %s go by: %s", clean(user), clean(rest[0]))
+	return c.table(wayTable(list))
 }
 
 func chatVerify(ctx context.Context, c *chat, args []string) error {

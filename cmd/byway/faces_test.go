@@ -28,7 +28,7 @@ func TestSendOutcomes(t *testing.T) {
 		{"queued", peer.StateAccepted, nil, 4, "queued for bob: it leaves when byway runs and finds a way\n", ""},
 		{"accepted is enough", peer.StateAccepted, []string{"--wait", "accepted"}, 0, "accepted for bob\n", ""},
 		{"failed", peer.StateFailed, nil, 5, "", "byway: error: the message to bob was not delivered: unreachable\nbyway: hint: byway route bob\n"},
-		{"bad way", peer.StateDelivered, []string{"--way", "owl"}, 2, "", "byway: error: there is no way \"owl\" to choose\nbyway: hint: use --way auto, direct or relay\n"},
+		{"bad way", peer.StateDelivered, []string{"--way", "owl"}, 2, "", "byway: error: there is no way \"owl\" to choose\nbyway: hint: use --way auto, lan, direct or relay\n"},
 		{"bad wait", peer.StateDelivered, []string{"--wait", "owl"}, 2, "", "byway: error: there is no state \"owl\" to wait for\nbyway: hint: use --wait accepted, stored or delivered\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,13 +44,22 @@ func (p *program) who(ctx context.Context, s *session) error {
 }
 
 func whoTable(list []peer.Contact, now time.Time) [][]string {
-	rows := [][]string{{"NAME", "ONLINE", "WAY", "KEY", "DEVICES", "HEARD", "LAST SEEN"}}
+	header := []string{"NAME", "ONLINE", "WAY", "KEY", "DEVICES", "HEARD", "LAST SEEN"}
+	some := slices.ContainsFunc(list, func(c peer.Contact) bool { return policyColumn(&c) != "" })
+	if some {
+		header = append(header, "POLICY")
+	}
+	rows := [][]string{header}
 	for _, c := range list {
 		seen := ""
 		if c.LastSeen != nil {
 			seen = when(*c.LastSeen)
 		}
-		rows = append(rows, []string{c.Name, yes(c.Online), orDash(string(c.Way)), orDash(string(c.Key)), strconv.Itoa(c.Devices), evidence(&c.Evidence, now), orDash(seen)})
+		row := []string{c.Name, yes(c.Online), orDash(string(c.Way)), orDash(string(c.Key)), strconv.Itoa(c.Devices), evidence(&c.Evidence, now), orDash(seen)}
+		if some {
+			row = append(row, orDash(policyColumn(&c)))
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

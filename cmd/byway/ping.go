@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -99,7 +100,7 @@ func (p *program) ping(ctx context.Context, s *session, user, way string) (peer.
 	case timed.Err() != nil || peer.CodeOf(err) == peer.CodeTimeout:
 		return peer.Pong{Lost: true, Reason: string(peer.CodeTimeout)}, nil
 	case peer.CodeOf(err) == peer.CodeUnreachable:
-		return peer.Pong{Lost: true, Reason: string(peer.CodeUnreachable)}, nil
+		return peer.Pong{Lost: true, Reason: cmp.Or(reasonOf(err), string(peer.CodeUnreachable))}, nil
 	}
 	return pong, err
 }

@@ -70,7 +70,7 @@ func (p *program) root() *cobra.Command {
 	root.AddCommand(
 		p.registerCommand(), p.loginCommand(),
 		p.sendCommand(), p.listenCommand(), p.botCommand(), p.upCommand(),
-		p.whoCommand(), p.routeCommand(), p.pingCommand(), p.traceCommand(), p.verifyCommand(), p.historyCommand(), p.statusCommand(), p.doctorCommand(),
+		p.whoCommand(), p.routeCommand(), p.wayCommand(), p.pingCommand(), p.traceCommand(), p.verifyCommand(), p.historyCommand(), p.statusCommand(), p.doctorCommand(),
 		p.labCommand(), p.demoCommand(), p.versionCommand(),
 	)
 	return root
@@ -100,9 +100,17 @@ func (p *program) tell(err error) {
 func errorEvent(re string, err error) peer.Event {
 	e := peer.Event{V: 1, Type: peer.EventError, Re: re, Code: string(peer.CodeOf(err)), Message: err.Error()}
 	if told, ok := errors.AsType[*peer.Error](err); ok {
-		e.Hint = told.Hint
+		e.Hint, e.Reason = told.Hint, told.Reason
 	}
 	return e
+}
+
+// reasonOf is the code of why there is no way, where err is about that.
+func reasonOf(err error) string {
+	if told, ok := errors.AsType[*peer.Error](err); ok {
+		return told.Reason
+	}
+	return ""
 }
 
 // isTerminal says whether a stream is one that a person sits at.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// directWait is the timeout where only a direct way will do and none was given: looking for one ends after 10 s, with the reason.
+	// directWait is the timeout where only a direct way or the LAN will do and none was given: looking for one ends after 10 s, with the reason.
 	directWait = 12 * time.Second
 	// maxText is the longest text of a message in bytes.
 	maxText = 64 << 10
@@ -46,13 +46,13 @@ func (p *program) sendCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.way == "direct" && !cmd.Flags().Changed("timeout") {
+			if (s.way == "direct" || s.way == "lan") && !cmd.Flags().Changed("timeout") {
 				s.timeout = directWait
 			}
 			return s.run(cmd.Context(), text)
 		},
 	}
-	cmd.Flags().StringVar(&s.way, "way", "auto", "auto, direct (never by the rendezvous) or relay (never shows the recipient an address)")
+	cmd.Flags().StringVar(&s.way, "way", "auto", "auto, lan, direct (never by the rendezvous) or relay (never shows the recipient an address); not more than \"byway way\" allows")
 	cmd.Flags().StringVar(&s.wait, "wait", "", "return when it is accepted, stored or delivered")
 	cmd.Flags().DurationVar(&s.timeout, "timeout", 10*time.Second, "how long to wait")
 	return cmd
@@ -94,9 +94,9 @@ func checked(text string) (string, error) {
 
 func (s *sending) check() error {
 	switch s.way {
-	case "auto", "direct", "relay":
+	case "auto", "lan", "direct", "relay":
 	default:
-		return usage(fmt.Sprintf("there is no way %q to choose", s.way), "use --way auto, direct or relay")
+		return usage(fmt.Sprintf("there is no way %q to choose", s.way), "use --way auto, lan, direct or relay")
 	}
 	switch s.wait {
 	case "", "accepted", "stored", "delivered":

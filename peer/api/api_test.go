@@ -77,6 +77,7 @@ func TestVerbs(t *testing.T) {
 		{"interrupt", func(c *Client) error { return c.Interrupt(ctx, 3*time.Second) }, "interrupt 3s"},
 		{"ping", func(c *Client) error { return drop(c.Ping(ctx, "bob", "direct")) }, "ping bob direct"},
 		{"verify", func(c *Client) error { return drop(c.Verify(ctx, "bob", true)) }, "verify bob"},
+		{"ways", func(c *Client) error { return drop(c.Ways(ctx, "bob")) }, "ways bob"},
 		{"way", func(c *Client) error { return c.SetWay(ctx, "bob", "relay") }, "way bob relay"},
 		{"status", func(c *Client) error { return drop(c.Status(ctx)) }, "status"},
 		{"checkup", func(c *Client) error { return drop(c.Checkup(ctx)) }, "checkup"},

@@ -119,7 +119,12 @@ func (c *Client) Verify(ctx context.Context, user string, accept bool) (peer.Ver
 	return post[peer.Verification](ctx, c, "/v1/verify", in.Body, again)
 }
 
-// SetWay chooses how messages to user travel.
+// Ways tells which ways may be used with user, or without one all that is set.
+func (c *Client) Ways(ctx context.Context, user string) ([]peer.WayPolicy, error) {
+	return get[[]peer.WayPolicy](ctx, c, "/v1/way", url.Values{"user": {user}})
+}
+
+// SetWay chooses which ways may be used with user, or by default.
 func (c *Client) SetWay(ctx context.Context, user, way string) error {
 	var in wayInput
 	in.Body.User, in.Body.Way = user, way

@@ -11,6 +11,7 @@
 //	POST /v1/ping      {user, way?}                                 → pong
 //	GET  /v1/verify?user=        POST /v1/verify {user, accept}     → verification
 //	GET  /v1/history?user=&search=&limit=                           → [history entry]
+//	GET  /v1/way?user=                                              → [policy]
 //	POST /v1/read {user}   /v1/way {user, way}   /v1/shown {ids?, upto?}   → nothing
 //	POST /v1/settings/receipts {read}                               → nothing
 //	GET  /v1/status                                                 → status

@@ -105,6 +105,10 @@ func (f *fake) SetWay(_ context.Context, user, way string) error {
 	return f.note("way " + user + " " + way)
 }
 
+func (f *fake) Ways(_ context.Context, user string) ([]peer.WayPolicy, error) {
+	return []peer.WayPolicy{{User: user, Policy: "relay", Ways: []peer.Way{peer.WayRelay}}}, f.note("ways " + user)
+}
+
 func (f *fake) Status(context.Context) (peer.Status, error) {
 	return peer.Status{User: "alice", Version: "test"}, f.note("status")
 }

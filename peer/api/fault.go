@@ -16,6 +16,7 @@ type Fault struct {
 	Code    peer.Code `json:"code" doc:"the stable reason, as in error events" example:"no-such-user"`
 	Message string    `json:"message" doc:"a sentence, lower case"`
 	Hint    string    `json:"hint,omitempty" doc:"what to do, where it is known"`
+	Reason  string    `json:"reason,omitempty" doc:"why there is no way, where that is what it is about: a code as route tells them"`
 	Cause   string    `json:"cause,omitempty" doc:"the cause, for a log"`
 }
 
@@ -50,7 +51,7 @@ func faultOf(err error) *Fault {
 	case !ok:
 		e = &peer.Error{Code: peer.CodeFailed, Message: err.Error()}
 	}
-	f := &Fault{status: http.StatusInternalServerError, Code: e.Code, Message: e.Message, Hint: e.Hint}
+	f := &Fault{status: http.StatusInternalServerError, Code: e.Code, Message: e.Message, Hint: e.Hint, Reason: e.Reason}
 	if s, ok := statusOf[e.Code]; ok {
 		f.status = s
 	}
@@ -62,7 +63,7 @@ func faultOf(err error) *Fault {
 
 // err turns a Fault from the wire back into what the peer had returned.
 func (f *Fault) err() error {
-	e := &peer.Error{Code: f.Code, Message: f.Message, Hint: f.Hint}
+	e := &peer.Error{Code: f.Code, Message: f.Message, Hint: f.Hint, Reason: f.Reason}
 	if f.Cause != "" {
 		e.Err = errors.New(f.Cause)
 	}

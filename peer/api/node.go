@@ -27,6 +27,7 @@ type contacts interface {
 	Ping(ctx context.Context, user, way string) (peer.Pong, error)
 	Verify(ctx context.Context, user string, accept bool) (peer.Verification, error)
 	SetWay(ctx context.Context, user, way string) error
+	Ways(ctx context.Context, user string) ([]peer.WayPolicy, error)
 	SetReadReceipts(ctx context.Context, on bool) error
 }
 

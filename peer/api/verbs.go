@@ -22,7 +22,7 @@ type sendInput struct {
 	Body struct {
 		To        string `json:"to" doc:"user name"`
 		Body      string `json:"body" doc:"text, at most 64 KiB of UTF-8"`
-		Way       string `json:"way,omitempty" enum:"auto,direct,relay" doc:"how it may travel; auto when absent"`
+		Way       string `json:"way,omitempty" enum:"auto,lan,direct,relay" doc:"how it may travel, within what the policies allow; auto when absent"`
 		Ref       string `json:"ref,omitempty" maxLength:"256" doc:"echoed as re in the message's state events"`
 		Wait      string `json:"wait,omitempty" enum:"accepted,stored,delivered" doc:"answer when this state is reached or the time is over; accepted when absent"`
 		TimeoutMS int64  `json:"timeout_ms,omitempty" minimum:"0" maximum:"3600000" doc:"how long to wait; 10 s when absent"`
@@ -56,6 +56,10 @@ type wayInput struct {
 		User string `json:"user"`
 		Way  string `json:"way,omitempty" doc:"auto when absent"`
 	}
+}
+
+type policyQuery struct {
+	User string `query:"user" doc:"a user, or default; empty: the default and everybody with a policy"`
 }
 
 type acceptInput struct {
@@ -181,7 +185,11 @@ func contactRoutes(api huma.API, n node) {
 	verb(api, http.MethodPost, "/v1/verify", "Accept a user's keys as compared", func(ctx context.Context, in *acceptInput) (peer.Verification, error) {
 		return n.Verify(ctx, in.Body.User, in.Body.Accept)
 	})
-	act(api, "/v1/way", "Choose how messages to a user travel", func(ctx context.Context, in *wayInput) error {
+	verb(api, http.MethodGet, "/v1/way", "Which ways may be used with a user, or with whom anything is set, and what users have said", func(ctx context.Context, in *policyQuery) ([]peer.WayPolicy, error) {
+		list, err := n.Ways(ctx, in.User)
+		return notNil(list), err
+	})
+	act(api, "/v1/way", "Choose which ways may be used with a user, or by default", func(ctx context.Context, in *wayInput) error {
 		return n.SetWay(ctx, in.Body.User, in.Body.Way)
 	})
 }
