@@ -30,6 +30,8 @@ type outage struct {
 	known   time.Duration // the longest until their sender knew
 	left    time.Duration // until the way was given up; 0: it was not
 	back    time.Duration // from the end of the cut until a message was sent that went by it again
+
+	began time.Time // of the cut
 }
 
 // cutting is a direct way that is cut.
@@ -82,11 +84,13 @@ func TestCut(t *testing.T) {
 			if found, why, _ := c.settle(pair{name: "before", want: k.want}); found != k.want {
 				t.Fatalf("the way is %s because %s\n%s", found, why, c.story())
 			}
+			tellers := c.listen()
 			f := &flow{c: c, over: make(chan struct{}), ended: make(chan struct{})}
 			go f.run()
 			r := cutRow{order: i, name: k.name}
 			for n := range k.cuts {
 				r.all = append(r.all, f.cut(cut, n))
+				check(t, tellers, r.all)
 			}
 			for f.count() < k.enough {
 				<-time.After(pace)
@@ -159,9 +163,10 @@ func (f *flow) cut(cut func(off bool), n int) (o outage) {
 	last := f.count() + 1
 	healed := time.Now()
 	cut(false)
+	o.began = began
 	o.back = f.back(last, healed)
 	o.arrived, o.known = f.slowest(first, last)
-	f.c.t.Logf("%v messages %d to %d: %+v", began.UTC().Format("15:04:05.000"), first, last, o)
+	f.c.t.Logf("%s messages %d to %d: arrived %v, known %v, left %v, back %v", began.UTC().Format(clock), first, last, o.arrived, o.known, o.left, o.back)
 	return o
 }
 
