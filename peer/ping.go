@@ -38,7 +38,11 @@ func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, err
 	}
 	c := p.core
 	account := delivery.Account(name)
-	if way != string(WayRelay) {
+	switch {
+	case way == string(WayRelay):
+	case way == "direct" || Way(way).IsDirect():
+		c.waitForDirect(ctx, account, directTime) // there is no other to take meanwhile
+	default:
 		c.waitForDirect(ctx, account, headStart)
 	}
 	answered := make(chan delivery.NoticePong, 1)

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +16,9 @@ import (
 	"github.com/byway-chat/byway/peer/api"
 )
 
-// pingTimeout is when a round trip without an answer is lost.
-const pingTimeout = 5 * time.Second
+// pingTimeout is when a round trip without an answer is lost, where the peer has not said so before: it gives the other one 5 s, after a look for a direct way
+// where only that will do.
+const pingTimeout = 15 * time.Second
 
 // pinging is the ping command.
 type pinging struct {
@@ -67,10 +70,13 @@ func (g *pinging) run(ctx context.Context, s *session) error {
 			select {
 			case <-time.After(g.interval):
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return errors.Join(context.Cause(ctx), g.summary(summarise(list)))
 			}
 		}
 		pong, err := g.p.ping(ctx, s, g.user, g.way)
+		if err != nil && ctx.Err() != nil && len(list) > 0 {
+			return errors.Join(context.Cause(ctx), g.summary(summarise(list)))
+		}
 		if err != nil {
 			return err
 		}
@@ -127,18 +133,33 @@ type pingSummary struct {
 	P50      *float64 `json:"p50"`
 	P90      *float64 `json:"p90"`
 	P99      *float64 `json:"p99"`
+	// Ways is how many of those received came by each way.
+	Ways map[peer.Way]int `json:"ways"`
 
 	best peer.Way
 }
 
+// waysInWords is by which ways the answers came, where that was not always the same.
+func (s *pingSummary) waysInWords() string {
+	if len(s.Ways) < 2 {
+		return ""
+	}
+	var list []string
+	for _, w := range slices.Sorted(maps.Keys(s.Ways)) {
+		list = append(list, fmt.Sprintf("%d by %s", s.Ways[w], clean(string(w))))
+	}
+	return " (" + strings.Join(list, ", ") + ")"
+}
+
 func summarise(list []peer.Pong) pingSummary {
-	sum := pingSummary{Sent: len(list)}
+	sum := pingSummary{Sent: len(list), Ways: map[peer.Way]int{}}
 	var ms []float64
 	for _, pong := range list {
 		if pong.Lost || pong.RTT == nil {
 			continue
 		}
 		ms = append(ms, *pong.RTT)
+		sum.Ways[pong.Way]++
 		if sum.best == "" || direct(pong.Way) {
 			sum.best = pong.Way
 		}
@@ -161,7 +182,7 @@ func (g *pinging) summary(sum pingSummary) error {
 		return g.p.lines.entry("summary", sum)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d sent, %d received", sum.Sent, sum.Received)
+	fmt.Fprintf(&b, "%d sent, %d received%s", sum.Sent, sum.Received, sum.waysInWords())
 	if sum.Received > 0 {
 		fmt.Fprintf(&b, "; p50 %s, p90 %s, p99 %s", inWords(milliseconds(*sum.P50)), inWords(milliseconds(*sum.P90)), inWords(milliseconds(*sum.P99)))
 	}

@@ -342,10 +342,16 @@ func TestSummary(t *testing.T) {
 	for i := range 100 {
 		list = append(list, peer.Pong{Way: peer.WayRelay, RTT: ptr(float64(100 - i))})
 	}
+	list[3].Way = peer.WayLAN
 	got := summarise(append(list, peer.Pong{Lost: true}))
-	want := pingSummary{Sent: 101, Received: 100, P50: ptr(50.0), P90: ptr(90.0), P99: ptr(99.0), best: peer.WayRelay}
+	want := pingSummary{
+		Sent: 101, Received: 100, P50: ptr(50.0), P90: ptr(90.0), P99: ptr(99.0), Ways: map[peer.Way]int{peer.WayRelay: 99, peer.WayLAN: 1}, best: peer.WayLAN,
+	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pingSummary{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if words := got.waysInWords(); words != " (1 by lan, 99 by relay)" {
+		t.Errorf("got %q", words)
 	}
 	if got := summarise([]peer.Pong{{Lost: true}}); got.P50 != nil || !errors.Is(reach(got.best), outcome(exitUnreachable)) {
 		t.Errorf("nothing came back: got %+v", got)
