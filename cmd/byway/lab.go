@@ -119,21 +119,20 @@ func (p *program) lab(ctx context.Context, o *labOptions) (err error) {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	err = e.run(ctx)
-	interrupted := ctx.Err() != nil
-	if err != nil && !interrupted {
-		return err
-	}
+	ended := e.run(ctx) // what was measured until then is worth a report, whatever has ended it
+	interrupted := ended != nil
 	rows := e.rec.Rows(interrupted)
-	figures, written := out.write(e.facts(interrupted), rows)
-	if written != nil {
-		return written
+	figures, err := out.write(e.facts(interrupted), rows)
+	if err == nil {
+		err = p.tellLab(e.user, out, &figures, rows, interrupted)
 	}
-	if told := p.tellLab(e.user, out, &figures, rows, interrupted); told != nil {
-		return told
-	}
-	if interrupted {
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case interrupted:
+		return ended
 	}
 	return e.verdict(&figures.Total)
 }

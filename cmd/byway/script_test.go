@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "serve": serve, "background": background, "type": typeInto, "waitfor": waitFor, "waitsocket": waitSocket,
-			"end": end, "jsonlines": jsonLines,
+			"end": end, "jsonlines": jsonLines, "agrees": agrees, "opens": opens,
 		},
 	})
 }
