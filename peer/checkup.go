@@ -63,7 +63,7 @@ func (p *Peer) Checkup(ctx context.Context) (Checkup, error) {
 	err := c.do(ctx, func() {
 		c.networks(time.Now())
 		out.Rendezvous.Connected, out.Reason, out.Outbox = c.conn != nil, c.reason, c.engine.Pending()
-		out.Network = networkOf(c.here.network, false)
+		out.Network = networkOf(c.surroundings().Here, false)
 		if c.conn != nil {
 			rtt := milliseconds(c.conn.RTT())
 			out.RTT, out.Transport = &rtt, c.conn.Remote()

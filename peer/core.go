@@ -18,6 +18,7 @@ import (
 	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
+	"github.com/byway-chat/byway/peer/portmap"
 	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
@@ -45,6 +46,7 @@ type core struct {
 	trace      *trace.Log
 	dials      *dials
 	gate       *gate
+	mapper     *portmap.Mapper
 	weather    *weather
 	typed      *lru.Cache[string, rendezvous.Username] // by what was typed
 	inbox      chan func()
@@ -110,7 +112,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		peerID:     p.host.ID(),
 		rendezvous: p.address.ID,
 		private:    p.cfg.Private,
-		log:        p.log, store: store, host: p.host, hub: p.hub, trace: p.trace, dials: p.dials, weather: p.weather, keys: p.keys, typed: typed,
+		log:        p.log, store: store, host: p.host, hub: p.hub, trace: p.trace, dials: p.dials, mapper: p.mapper, weather: p.weather, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},

@@ -22,6 +22,7 @@ import (
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
+	"github.com/byway-chat/byway/peer/portmap"
 	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
@@ -60,6 +61,7 @@ type Config struct {
 	SignIn       SignIn   // what an empty home may do
 	Listen       []string // multiaddrs; default TCP and QUIC on all interfaces, any port; loopback if the rendezvous is there
 	NoMDNS       bool
+	NoPortMap    bool            // do not ask the router to lead connections from outside here
 	Private      bool            // publish no address, listen nowhere, and dial nobody but the rendezvous
 	Agent        string          // program and version, told to the rendezvous
 	Version      string          // told by Status
@@ -113,6 +115,7 @@ type Peer struct {
 	host       host.Host
 	store      *history.Store
 	core       *core
+	mapper     *portmap.Mapper // nil: nothing is asked of the router
 	started    time.Time
 	standing   standing // as the home remembers it; the core's own counts
 
@@ -121,6 +124,7 @@ type Peer struct {
 	stop    context.CancelFunc // guarded by mu: ends keepConnected
 	running sync.WaitGroup
 
+	remapped  chan struct{} // one place: the router maps other ports than before
 	tried     chan struct{} // closed after the first attempt to connect
 	triedOnce sync.Once
 }
@@ -156,7 +160,10 @@ func New(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Peer{cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), dials: newDials(), weather: newWeather(), trace: trace.New()}
+	p := &Peer{
+		cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), remapped: make(chan struct{}, 1),
+		dials: newDials(), weather: newWeather(), trace: trace.New(),
+	}
 	p.gate = newGate(func() []netip.Prefix { return networksOf(p.host) })
 	return p, nil
 }
@@ -212,6 +219,7 @@ func (p *Peer) startCore(ctx context.Context, conn *client.Conn) error {
 	if err := store.Sweep(ctx, time.Now()); err != nil {
 		return fail(storeError(err))
 	}
+	p.mapPorts()
 	c, err := newCore(p, store)
 	if err != nil {
 		return fail(err)
@@ -297,6 +305,7 @@ func (p *Peer) release() {
 		p.core.stop()
 	}
 	p.running.Wait()
+	p.mapper.Close()
 	if p.host != nil {
 		_ = p.host.Close() // sockets are gone either way
 	}

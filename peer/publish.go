@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -23,7 +24,7 @@ import (
 	"github.com/byway-chat/byway/rendezvous/client"
 )
 
-// keepPublished renews what is published when this device's addresses change, and looks every hour whether the encryption key is due for rotation.
+// keepPublished renews what is published when this device's addresses or those of its router change, and looks every hour whether the encryption key is due for rotation.
 func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 	moved, err := p.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated), eventbus.BufSize(16))
 	if err != nil {
@@ -38,6 +39,7 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-conn.Done():
 			return nil
 		case <-moved.Out():
+		case <-p.remapped:
 			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.host.Addrs())})
 		case <-hourly.C:
 		case <-again:
@@ -143,7 +145,7 @@ func (c *core) shown(records []*rendezvous.Record) bool {
 // peerRecord signs the addresses at which this peer can be dialled for one of the allowed ways. Loopback ones are told only to a rendezvous on this machine.
 func (p *Peer) peerRecord(local bool, allowed route.Ways) ([]byte, error) {
 	var addrs []ma.Multiaddr
-	for _, a := range p.host.Addrs() {
+	for _, a := range slices.Concat(mappedAddrs(p.mapper), p.host.Addrs()) {
 		if dialable(a) && allowed.Has(wayOver(a)) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
 			addrs = append(addrs, a)
 		}

@@ -83,7 +83,7 @@ func (c *core) signal(d *device, p *punch, step byte, addrs []ma.Multiaddr) bool
 	if c.conn == nil {
 		return false
 	}
-	here := c.here.network
+	here := c.surroundings().Here
 	if here.Policy = c.look(d).Policy; c.private {
 		here.Policy = route.Relay
 	}

@@ -19,7 +19,7 @@ func (p *Peer) status(ctx context.Context) (Status, error) {
 	out := Status{
 		User: string(p.user), Device: c.self.Fingerprint.Device(), PeerID: c.peerID.String(), Fingerprint: c.self.Fingerprint.String(),
 		Rendezvous: Rendezvous{PeerID: p.address.ID.String()}, Version: p.cfg.Version, Started: p.started.UTC(), Addrs: []string{},
-		ReadReceipts: !p.secretReader.Load(),
+		ReadReceipts: !p.secretReader.Load(), PortMapping: p.portMapping(),
 	}
 	for _, a := range p.host.Addrs() {
 		out.Addrs = append(out.Addrs, a.String()+"/p2p/"+out.PeerID)

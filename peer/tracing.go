@@ -138,9 +138,11 @@ var udpWords = map[route.UDP]string{route.UDPUnknown: "unknown", route.UDPWorks:
 
 var portWords = map[route.Ports]string{route.PortsUnknown: "unknown", route.PortsKept: "kept", route.PortsChanging: "changing"}
 
+var mappingWords = map[route.Mapping]string{route.MappingUnknown: "unknown", route.NotMapped: "none", route.Mapped: "mapped"}
+
 // networkOf is what a side has found out, in words. A policy is told of the other side alone: ours is another for each contact.
 func networkOf(n route.Network, policy bool) *trace.Network {
-	out := &trace.Network{UDP: udpWords[n.UDP], Ports: portWords[n.Ports], IPv4: n.IPv4, IPv6: n.IPv6}
+	out := &trace.Network{UDP: udpWords[n.UDP], Ports: portWords[n.Ports], IPv4: n.IPv4, IPv6: n.IPv6, Mapping: mappingWords[n.Mapping]}
 	if policy {
 		out.Policy = n.Policy.String()
 	}

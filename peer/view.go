@@ -121,4 +121,6 @@ type Status struct {
 	Contacts    int        `json:"contacts"`
 	// ReadReceipts says whether contacts learn what was read.
 	ReadReceipts bool `json:"read_receipts"`
+	// PortMapping says whether the router leads connections from outside to this peer.
+	PortMapping PortMapping `json:"port_mapping"`
 }

@@ -16,7 +16,7 @@ import (
 // here is what this device knows about the network it is in. Owned by the core. The zero value knows nothing.
 type here struct {
 	network route.Network
-	exposed bool           // it has a public address of its own
+	exposed bool           // it has a public address of its own; one of its router is not known here
 	addrs   []ma.Multiaddr // where the rendezvous sees us: others may find us there
 	of      *client.Conn   // on which that was learnt
 	at      time.Time      // and when
@@ -31,7 +31,9 @@ const prefixesFor = 5 * time.Second
 
 // surroundings is what holds for the ways to all contacts.
 func (c *core) surroundings() route.Surroundings {
-	return route.Surroundings{Here: c.here.network, Rendezvous: c.conn != nil, Hidden: c.private, Exposed: c.here.exposed}
+	here := c.here.network
+	here.Mapping = mapping(c.mapper)
+	return route.Surroundings{Here: here, Rendezvous: c.conn != nil, Hidden: c.private, Exposed: c.here.exposed || here.Mapping == route.Mapped}
 }
 
 // look returns the table of the ways to a device, brought up to date.

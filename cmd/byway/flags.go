@@ -27,6 +27,7 @@ type flags struct {
 	json            bool
 	plain           bool
 	noMDNS          bool
+	noPortMap       bool
 	listen          []string
 	receipts        string
 	logLevel        string
@@ -44,6 +45,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.BoolVar(&f.json, "json", false, "print JSON, one object a line")
 	set.BoolVar(&f.plain, "plain", false, "plain lines, no full screen")
 	set.BoolVar(&f.noMDNS, "no-mdns", false, "neither announce nor search on the local network")
+	set.BoolVar(&f.noPortMap, "no-port-map", false, "do not ask the router to let others in (NAT-PMP, UPnP); on loopback nothing is asked")
 	set.StringArrayVar(&f.listen, "listen", nil, "multiaddr to listen on (repeatable; default: TCP and QUIC, all interfaces, any port)")
 	set.StringVar(&f.receipts, "read-receipts", "", "on or off: whether contacts learn what you have read (remembered; on at first)")
 	set.StringVar(&f.logLevel, "log-level", "error", "debug, info, warn or error; the log goes to standard error")

@@ -245,7 +245,7 @@ func (p *program) peerConfig(ctx context.Context, n need) (cfg peer.Config, firs
 	cfg = peer.Config{
 		Home: p.flags.home, User: p.flags.user, Rendezvous: p.flags.rendezvous, Invite: p.flags.invite,
 		Password: p.password(n.signIn != peer.SignInLogin), NoPassphrase: p.flags.noPassphrase, SignIn: n.signIn,
-		Listen: p.flags.listen, NoMDNS: p.flags.noMDNS, Private: n.private,
+		Listen: p.flags.listen, NoMDNS: p.flags.noMDNS, NoPortMap: p.flags.noPortMap, Private: n.private,
 		Agent: "byway/" + version.String(), Version: version.String(), Logger: log,
 	}
 	if home.Exists {

@@ -13,6 +13,8 @@ type Network struct {
 	IPv4   bool // it has an address of the family, private or not
 	IPv6   bool // it has a public address of the family
 	Policy Policy
+	// Mapping says whether its router leads connections from outside to the device because the device has asked for it.
+	Mapping Mapping
 }
 
 // UDP says whether UDP passes to the rendezvous and back. The values travel.
@@ -35,7 +37,17 @@ const (
 	PortsChanging       // another one for each destination
 )
 
-// networkSize is the length of an encoded Network. Longer ones are of newer programs.
+// Mapping says whether the router maps a port for this device. The values travel.
+type Mapping uint8
+
+// What is known of mappings.
+const (
+	MappingUnknown Mapping = iota // not asked for, or no answer yet
+	NotMapped
+	Mapped
+)
+
+// networkSize is the least length of an encoded Network. Longer ones are of newer programs; one without a Mapping is of an older.
 const networkSize = 4
 
 // Families, as bits of the third byte.
@@ -44,7 +56,7 @@ const (
 	familyIPv6
 )
 
-// Append appends the encoding: udp u8, ports u8, families u8, policy u8.
+// Append appends the encoding: udp u8, ports u8, families u8, policy u8, mapping u8.
 func (n Network) Append(b []byte) []byte {
 	families := byte(0)
 	if n.IPv4 {
@@ -53,7 +65,7 @@ func (n Network) Append(b []byte) []byte {
 	if n.IPv6 {
 		families |= familyIPv6
 	}
-	return append(b, byte(n.UDP), byte(n.Ports), families, byte(n.Policy))
+	return append(b, byte(n.UDP), byte(n.Ports), families, byte(n.Policy), byte(n.Mapping))
 }
 
 var errNetwork = errors.New("the findings are cut")
@@ -65,6 +77,9 @@ func ParseNetwork(b []byte) (Network, error) {
 		return Network{}, fmt.Errorf("parse network: %w", errNetwork)
 	}
 	n := Network{UDP: UDP(b[0]), Ports: Ports(b[1]), IPv4: b[2]&familyIPv4 != 0, IPv6: b[2]&familyIPv6 != 0, Policy: Policy(b[3])}
+	if len(b) > networkSize && Mapping(b[networkSize]) <= Mapped {
+		n.Mapping = Mapping(b[networkSize])
+	}
 	if n.UDP > UDPBlocked {
 		n.UDP = UDPUnknown
 	}

@@ -119,10 +119,10 @@ func TestNetworkGolden(t *testing.T) {
 		n    Network
 		hex  string
 	}{
-		{"nothing", Network{}, "00000000"},
-		{"home", Network{UDP: UDPWorks, Ports: PortsKept, IPv4: true}, "01010100"},
-		{"all else", Network{UDP: UDPBlocked, Ports: PortsChanging, IPv6: true, Policy: Relay}, "02020203"},
-		{"both families", Network{IPv4: true, IPv6: true, Policy: LAN}, "00000301"},
+		{"nothing", Network{}, "0000000000"},
+		{"home", Network{UDP: UDPWorks, Ports: PortsKept, IPv4: true, Mapping: NotMapped}, "0101010001"},
+		{"all else", Network{UDP: UDPBlocked, Ports: PortsChanging, IPv6: true, Policy: Relay, Mapping: Mapped}, "0202020302"},
+		{"both families", Network{IPv4: true, IPv6: true, Policy: LAN}, "0000030100"},
 	} {
 		if got := hex.EncodeToString(tt.n.Append(nil)); got != tt.hex {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.hex)
@@ -132,7 +132,10 @@ func TestNetworkGolden(t *testing.T) {
 			t.Errorf("%s and more: %+v, %v", tt.name, got, err)
 		}
 	}
-	if got, err := ParseNetwork([]byte{9, 9, 0xff, 9}); err != nil || got != (Network{IPv4: true, IPv6: true, Policy: 9}) {
+	if got, err := ParseNetwork([]byte{1, 1, 1, 0}); err != nil || got != (Network{UDP: UDPWorks, Ports: PortsKept, IPv4: true}) {
+		t.Errorf("of an older program: %+v, %v", got, err)
+	}
+	if got, err := ParseNetwork([]byte{9, 9, 0xff, 9, 9}); err != nil || got != (Network{IPv4: true, IPv6: true, Policy: 9}) {
 		t.Errorf("of a newer program: %+v, %v", got, err)
 	}
 }

@@ -155,13 +155,13 @@ func TestJSON(t *testing.T) {
 	ms, online := 1.5, false
 	b, err := json.Marshal(Step{
 		V: 1, Seq: 2, Type: Type, Time: time.Unix(1, 5).UTC(), What: There, User: "bob", Device: "d", Way: "lan", Addr: "a", Addrs: []string{"b"}, MS: &ms,
-		Error: "e", Old: "o", New: "n", Why: "w", Online: &online, Network: &Network{UDP: "works", Ports: "kept", IPv4: true, Policy: "auto"}, Lost: 3,
+		Error: "e", Old: "o", New: "n", Why: "w", Online: &online, Network: &Network{UDP: "works", Ports: "kept", IPv4: true, Mapping: "mapped", Policy: "auto"}, Lost: 3,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"v":1,"seq":2,"type":"trace","time":"1970-01-01T00:00:01.000000005Z","what":"there","user":"bob","device":"d","way":"lan","addr":"a",` +
-		`"addrs":["b"],"ms":1.5,"error":"e","old":"o","new":"n","why":"w","online":false,"network":{"udp":"works","ports":"kept","ipv4":true,"ipv6":false,"policy":"auto"},"lost":3}`
+		`"addrs":["b"],"ms":1.5,"error":"e","old":"o","new":"n","why":"w","online":false,"network":{"udp":"works","ports":"kept","ipv4":true,"ipv6":false,"mapping":"mapped","policy":"auto"},"lost":3}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}

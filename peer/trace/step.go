@@ -79,11 +79,13 @@ type Step struct {
 
 // Network is what a side has found out about the network that it is in, in words that scripts may hold on to.
 type Network struct {
-	UDP    string `json:"udp"`   // to the rendezvous and back: "works", "blocked", "unknown"
-	Ports  string `json:"ports"` // what its router does to them: "kept", "changing", "unknown"
-	IPv4   bool   `json:"ipv4"`
-	IPv6   bool   `json:"ipv6"`
-	Policy string `json:"policy,omitempty"` // of its owner for the other side: "auto", "lan", "direct", "relay"
+	UDP   string `json:"udp"`   // to the rendezvous and back: "works", "blocked", "unknown"
+	Ports string `json:"ports"` // what its router does to them: "kept", "changing", "unknown"
+	IPv4  bool   `json:"ipv4"`
+	IPv6  bool   `json:"ipv6"`
+	// Mapping says whether its router leads connections from outside to it: "mapped", "none", "unknown".
+	Mapping string `json:"mapping"`
+	Policy  string `json:"policy,omitempty"` // of its owner for the other side: "auto", "lan", "direct", "relay"
 }
 
 // Bounds of what Add keeps of one event.

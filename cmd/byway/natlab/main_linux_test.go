@@ -17,7 +17,7 @@ const formVariable = "BYWAY_LAB"
 var long = os.Getenv(formVariable) == "long"
 
 // tools are the programs that the laboratory calls. .ci/run installs each that a plain Debian has not; where one is missing, the tests fail.
-var tools = []string{"ip", "nft"}
+var tools = []string{"ip", "nft", "miniupnpd"}
 
 // translating is the ability to translate and filter addresses.
 var translating = &stage.Ability{Lack: "the kernel has no rules of nftables as routers need them", Probe: probeRules}

@@ -77,6 +77,8 @@ var pairs = []pair{
 	{name: "symmetric - cone", want: "relay", because: "symmetric-nat-here", build: routers(symmetric, cone)},
 	{name: "cone - symmetric", want: "relay", because: "symmetric-nat-there", build: routers(cone, symmetric)},
 	{name: "symmetric - symmetric", want: "relay", because: "symmetric-nat-both", build: routers(symmetric, symmetric)},
+	{name: "symmetric with NAT-PMP - symmetric", want: "direct", build: routers(mapsByPMP, symmetric)},
+	{name: "symmetric - symmetric with UPnP", want: "direct", build: routers(symmetric, mapsByUPnP)},
 	{name: "IPv6 only - IPv4 only", want: "relay", because: "ipv6-one-side", build: func(w *internet) town {
 		return town{
 			rendezvous: w.host("rdv", rendezvous4, rendezvous6), alice: w.host("alice", "2a45::2"), bob: w.public("bob"),

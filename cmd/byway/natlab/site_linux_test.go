@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,7 @@ type router struct {
 	symmetric bool // another port for each destination, else the same one for all
 	noUDP     bool // drops UDP
 	network   string
+	maps      string // by which protocol it maps ports for those behind it, "natpmp" or "upnp"; empty: it does not
 }
 
 // The routers that people sit behind. Each of the two sides has its own private network, where not said otherwise.
@@ -102,6 +104,8 @@ var (
 	cone        = router{}
 	symmetric   = router{symmetric: true}
 	coneWithout = router{noUDP: true}
+	mapsByPMP   = router{symmetric: true, maps: "natpmp"}
+	mapsByUPnP  = router{symmetric: true, maps: "upnp"}
 )
 
 // site is a private network behind a router.
@@ -138,9 +142,20 @@ func (w *internet) behind(name string, r router) *site {
 				type nat hook postrouting priority srcnat;
 				oifname "tun0" %s
 			}
+			chain leads { # what miniupnpd has been asked for, in this chain and the next two
+			}
+			chain lets {
+			}
+			chain sends {
+			}
+			chain into {
+				type nat hook prerouting priority dstnat;
+				jump leads
+			}
 			chain pass {
 				type filter hook forward priority filter; policy drop;
 				%s
+				jump lets
 				iifname "br0" accept
 				ct state established,related accept
 			}
@@ -150,7 +165,35 @@ func (w *internet) behind(name string, r router) *site {
 			}
 		}`, masquerade, udp))
 	w.forward(s.router)
+	if r.maps != "" {
+		s.mapPorts(r.maps)
+	}
 	return s
+}
+
+// mapPorts has the router map ports for those behind it, by one protocol.
+func (s *site) mapPorts(protocol string) {
+	t := s.w.t
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "miniupnpd.conf")
+	yes := map[bool]string{true: "yes", false: "no"}
+	text := fmt.Sprintf(`ext_ifname=tun0
+listening_ip=br0
+enable_natpmp=%s
+enable_upnp=%s
+upnp_table_name=router
+upnp_nat_table_name=router
+upnp_forward_chain=lets
+upnp_nat_chain=leads
+upnp_nat_postrouting_chain=sends
+uuid=00000000-0000-4000-8000-000000000001
+allow 1024-65535 %s.0/24 1024-65535
+`, yes[protocol == "natpmp"], yes[protocol == "upnp"], s.prefix)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stage.Daemon(t, s.router, "miniupnpd", "-d", "-f", config, "-P", filepath.Join(dir, "pid"))
 }
 
 // host is a machine of the site.

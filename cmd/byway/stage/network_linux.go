@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -91,4 +92,22 @@ func Inside(t testing.TB, netns string, f func() error) {
 	if err := <-failed; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Daemon runs a tool in a namespace until the test ends. What it prints is logged where the test fails.
+func Daemon(t testing.TB, netns string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("ip", append([]string{"netns", "exec", netns}, args...)...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // it was killed
+		if t.Failed() {
+			t.Logf("%s:\n%s", args[0], said.String())
+		}
+	})
 }

@@ -1,0 +1,31 @@
+package peer
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/byway-chat/byway/peer/portmap"
+)
+
+// TestPortsOf: what nobody else can reach is not mapped, and each port once.
+func TestPortsOf(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		listen []string
+		want   []portmap.Port
+	}{
+		{"loopback", []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1", "/ip6/::1/tcp/4001"}, nil},
+		{"all", []string{"/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4002/quic-v1", "/ip6/::/tcp/4003"}, []portmap.Port{{Number: 4001}, {UDP: true, Number: 4002}}},
+		{"one port, two addresses", []string{"/ip4/10.0.0.1/tcp/4001", "/ip4/10.0.0.2/tcp/4001"}, []portmap.Port{{Number: 4001}}},
+	} {
+		var listening []ma.Multiaddr
+		for _, a := range tt.listen {
+			listening = append(listening, ma.StringCast(a))
+		}
+		if diff := cmp.Diff(tt.want, portsOf(listening)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package portmap
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Times of a Mapper.
+const (
+	// lease is what is asked for, and half of what is granted is when it is renewed: a router that was switched off and on again has forgotten it, and what
+	// a killed program leaves behind is gone soon.
+	lease = 10 * time.Minute
+	// lookEvery is how often the default route is read: it costs no packet.
+	lookEvery = 5 * time.Second
+	askTime   = 8 * time.Second // for all questions at once
+	// againAfter is the wait after nothing came of it, doubled up to maxAgain; another gateway is asked at once.
+	againAfter = 30 * time.Second
+	maxAgain   = 15 * time.Minute
+	closeTime  = 500 * time.Millisecond // for giving back
+	minRenew   = 5 * time.Second        // a router may grant next to nothing
+)
+
+// Options says what to map and how. The zero value of each but Ports works.
+type Options struct {
+	Ports   []Port
+	Logger  *slog.Logger // nil: discard
+	Changed func()       // called by the Mapper's goroutine when Mappings are others; it must not call Close
+	Gateway func() (gateway, own netip.Addr, err error)
+	Finders []Finder // asked side by side, and the first in the list that has answered in time is used
+}
+
+// Mapper keeps mappings.
+type Mapper struct {
+	o     Options
+	stop  context.CancelFunc
+	ended chan struct{}
+
+	mu     sync.Mutex
+	status Status // guarded by mu
+
+	// owned by run
+	router   Router
+	own      netip.Addr
+	failures int
+	granted  time.Duration // the shortest of all
+	due      time.Time     // of the next question
+}
+
+// Start begins to keep mappings, on a goroutine that Close ends.
+func Start(o Options) *Mapper {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Gateway == nil {
+		o.Gateway = Gateway
+	}
+	if o.Finders == nil {
+		o.Finders = []Finder{NATPMP, UPnP}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	m := &Mapper{o: o, stop: stop, ended: make(chan struct{}), status: Status{State: StateSearching}}
+	go m.run(ctx)
+	return m
+}
+
+// Status says what is known now. A nil Mapper maps nothing.
+func (m *Mapper) Status() Status {
+	if m == nil {
+		return Status{State: StateOff}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.status
+	s.Mappings = slices.Clone(s.Mappings)
+	return s
+}
+
+// Close gives the mappings back and waits for that, at most half a second. It may be called more than once, and on nil.
+func (m *Mapper) Close() {
+	if m == nil {
+		return
+	}
+	m.stop()
+	<-m.ended
+}
+
+func (m *Mapper) run(ctx context.Context) {
+	defer close(m.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			closing, cancel := context.WithTimeout(context.Background(), closeTime)
+			defer cancel()
+			m.giveBack(closing, m.Status().Mappings)
+			return
+		case <-timer.C:
+		}
+		m.look(ctx, time.Now())
+		timer.Reset(min(lookEvery, max(time.Until(m.due), 0)))
+	}
+}
+
+// look reads the default route, and asks where it is another one or the time has come.
+func (m *Mapper) look(ctx context.Context, now time.Time) {
+	gateway, own, err := m.o.Gateway()
+	if err != nil {
+		m.forget(Status{State: StateNoGateway})
+		m.due = now.Add(lookEvery)
+		return
+	}
+	if gateway != m.Status().Gateway || own != m.own {
+		m.own = own // what the old gateway has granted ends by itself: it is out of reach
+		m.forget(Status{State: StateSearching, Gateway: gateway})
+		m.due = now
+	}
+	if now.Before(m.due) {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	s := m.ask(asking, gateway)
+	if ctx.Err() != nil && s.State != StateMapped {
+		return // stopped: what there was is given back
+	}
+	m.set(s)
+	if s.State == StateMapped {
+		m.failures = 0
+		m.due = now.Add(max(m.granted/2, minRenew))
+		return
+	}
+	m.router = nil
+	m.due = now.Add(min(againAfter<<min(m.failures, 10), maxAgain))
+	m.failures++
+	m.o.Logger.Debug("no port is mapped", slog.String("gateway", gateway.String()), slog.String("why", string(s.State)))
+}
+
+// ask makes or renews all mappings.
+func (m *Mapper) ask(ctx context.Context, gateway netip.Addr) Status {
+	old := m.Status()
+	s := Status{State: StateNoAnswer, Gateway: gateway}
+	if m.router == nil {
+		m.router = m.find(ctx, gateway)
+	}
+	if m.router == nil {
+		return s
+	}
+	s.State, s.Protocol = StateRefused, m.router.Protocol()
+	outer, err := m.router.External(ctx)
+	if err != nil {
+		s.State = StateNoAnswer
+		return s
+	}
+	m.granted = lease
+	for _, p := range m.o.Ports {
+		external, granted, err := m.router.Map(ctx, p, wanted(old.Mappings, p), lease)
+		if err != nil || external == 0 {
+			m.o.Logger.Debug("the router maps no port", slog.String("port", p.String()), slog.Any("error", err))
+			continue
+		}
+		if granted > 0 {
+			m.granted = min(m.granted, granted)
+		}
+		s.Mappings = append(s.Mappings, Mapping{Port: p, External: netip.AddrPortFrom(outer.Unmap(), external)})
+	}
+	switch {
+	case len(s.Mappings) == 0:
+	case !public(outer):
+		m.giveBack(ctx, s.Mappings)
+		s.State, s.Mappings = StateNotPublic, nil
+	default:
+		s.State = StateMapped
+	}
+	return s
+}
+
+// wanted is the outer port that a port has had, else its own number.
+func wanted(old []Mapping, p Port) uint16 {
+	for _, m := range old {
+		if m.Port == p {
+			return m.External.Port()
+		}
+	}
+	return p.Number
+}
+
+// find asks by all protocols at once, and waits for none when one has answered.
+func (m *Mapper) find(ctx context.Context, gateway netip.Addr) (found Router) {
+	ctx, cancel := context.WithCancel(ctx)
+	answers := make([]chan Router, len(m.o.Finders))
+	var all sync.WaitGroup
+	for i, f := range m.o.Finders {
+		answers[i] = make(chan Router, 1)
+		all.Go(func() {
+			r, err := f(ctx, gateway, m.own)
+			if err != nil {
+				m.o.Logger.Debug("the router does not answer", slog.Any("error", err))
+			}
+			answers[i] <- r
+		})
+	}
+	for _, c := range answers {
+		if found == nil {
+			found = <-c
+		}
+	}
+	cancel()
+	all.Wait()
+	return found
+}
+
+// forget drops what was mapped.
+func (m *Mapper) forget(s Status) {
+	m.router, m.failures = nil, 0
+	m.set(s)
+}
+
+func (m *Mapper) set(s Status) {
+	m.mu.Lock()
+	changed := !slices.Equal(m.status.Mappings, s.Mappings)
+	m.status = s
+	m.mu.Unlock()
+	if changed {
+		m.o.Logger.Info("ports of the router", slog.String("state", string(s.State)), slog.String("protocol", s.Protocol), slog.Int("count", len(s.Mappings)))
+		if m.o.Changed != nil {
+			m.o.Changed()
+		}
+	}
+}
+
+func (m *Mapper) giveBack(ctx context.Context, mappings []Mapping) {
+	if m.router == nil {
+		return
+	}
+	for _, x := range mappings {
+		if err := m.router.Unmap(ctx, x.Port, x.External.Port()); err != nil {
+			m.o.Logger.Debug("a port of the router was not given back", slog.Any("error", err))
+		}
+	}
+}

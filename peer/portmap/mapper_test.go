@@ -1,0 +1,306 @@
+package portmap
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var (
+	quic, tcp  = Port{UDP: true, Number: 4001}, Port{Number: 4002}
+	ports      = []Port{quic, tcp}
+	home, cafe = netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("10.0.0.1")
+	outside    = netip.MustParseAddr("45.0.0.7")
+	errDown    = errors.New("nobody answers")
+)
+
+// world is a machine and the routers that it may meet.
+type world struct {
+	mu      sync.Mutex // guards the following
+	gateway netip.Addr
+	outer   netip.Addr
+	silent  bool // the router answers nothing
+	refuses bool
+	taken   map[uint16]bool  // outer ports that others have
+	granted time.Duration    // the longest lease that the router gives
+	leases  map[Port]lasting // by our port
+	asked   int              // how often somebody has looked for a router
+	maps    int              // how often a port was mapped
+	changes int              // how often the owner was told
+}
+
+type lasting struct {
+	external uint16
+	until    time.Time
+}
+
+func newWorld() *world {
+	return &world{gateway: home, outer: outside, granted: time.Hour, taken: map[uint16]bool{}, leases: map[Port]lasting{}}
+}
+
+func (w *world) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func (w *world) start() *Mapper {
+	return Start(Options{
+		Ports:   ports,
+		Changed: func() { w.change(func() { w.changes++ }) },
+		Gateway: func() (netip.Addr, netip.Addr, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !w.gateway.IsValid() {
+				return netip.Addr{}, netip.Addr{}, errNoGateway
+			}
+			return w.gateway, w.gateway.Next(), nil
+		},
+		Finders: []Finder{w.find, w.never},
+	})
+}
+
+// never is a protocol that the router does not understand.
+func (w *world) never(ctx context.Context, _, _ netip.Addr) (Router, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(2 * time.Second):
+		return nil, errDown
+	}
+}
+
+func (w *world) find(ctx context.Context, _, _ netip.Addr) (Router, error) {
+	w.change(func() { w.asked++ })
+	if _, err := w.External(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *world) Protocol() string { return "test" }
+
+func (w *world) External(context.Context) (netip.Addr, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.silent {
+		return netip.Addr{}, errDown
+	}
+	return w.outer, nil
+}
+
+func (w *world) Map(_ context.Context, p Port, wanted uint16, lease time.Duration) (uint16, time.Duration, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.silent || w.refuses {
+		return 0, 0, errDown
+	}
+	if w.taken[wanted] {
+		wanted += 1000
+	}
+	w.maps++
+	lease = min(lease, w.granted)
+	w.leases[p] = lasting{wanted, time.Now().Add(lease)}
+	return wanted, lease, nil
+}
+
+func (w *world) Unmap(_ context.Context, p Port, external uint16) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.leases[p].external == external {
+		delete(w.leases, p)
+	}
+	return nil
+}
+
+// open reports whether the router leads all ports here now.
+func (w *world) open() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range ports {
+		if !time.Now().Before(w.leases[p].until) {
+			return false
+		}
+	}
+	return true
+}
+
+func mapped(externals ...uint16) []Mapping {
+	var out []Mapping
+	for i, e := range externals {
+		out = append(out, Mapping{Port: ports[i], External: netip.AddrPortFrom(outside, e)})
+	}
+	return out
+}
+
+func wantStatus(t *testing.T, m *Mapper, want Status) {
+	t.Helper()
+	synctest.Wait()
+	if diff := cmp.Diff(want, m.Status(), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// TestKept: a mapping is there at once and at every moment, whatever lease is granted, and is given back at the end.
+func TestKept(t *testing.T) {
+	for _, granted := range []time.Duration{time.Hour, 10 * time.Minute, time.Minute, 11 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.granted = granted
+			w.taken[quic.Number] = true
+			m := w.start()
+			defer m.Close()
+			wantStatus(t, m, Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: mapped(quic.Number+1000, tcp.Number)})
+			for range 3000 {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if !w.open() {
+					t.Fatalf("lease %v: a port is shut at %v", granted, time.Now())
+				}
+			}
+			m.Close()
+			if w.asked != 1 || w.changes != 1 {
+				t.Errorf("lease %v: looked for a router %d times, told %d times", granted, w.asked, w.changes)
+			}
+			if most := 2 * (3000/int(min(granted, lease).Seconds()/2) + 2); w.maps > most {
+				t.Errorf("lease %v: mapped %d times, want %d at most", granted, w.maps, most)
+			}
+			if len(w.leases) != 0 {
+				t.Errorf("not given back: %v", w.leases)
+			}
+		})
+	}
+}
+
+// TestRestartedRouter: one that has forgotten everything is asked again within half a lease.
+func TestRestartedRouter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		m := w.start()
+		defer m.Close()
+		time.Sleep(time.Minute)
+		w.change(func() { clear(w.leases) })
+		time.Sleep(lease/2 + time.Second)
+		if !w.open() {
+			t.Error("not mapped again")
+		}
+		w.change(func() { w.silent = true; clear(w.leases) })
+		time.Sleep(lease)
+		wantStatus(t, m, Status{State: StateNoAnswer, Gateway: home})
+		w.change(func() { w.silent = false })
+		time.Sleep(maxAgain + time.Second)
+		wantStatus(t, m, Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: mapped(quic.Number, tcp.Number)})
+	})
+}
+
+// TestOtherGateway: whoever goes from one network to another has mappings there within seconds, and none in between.
+func TestOtherGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		m := w.start()
+		defer m.Close()
+		time.Sleep(time.Minute)
+		w.change(func() { w.gateway = netip.Addr{} })
+		time.Sleep(lookEvery + time.Second)
+		wantStatus(t, m, Status{State: StateNoGateway})
+		w.change(func() { w.gateway = cafe })
+		time.Sleep(lookEvery + time.Second)
+		wantStatus(t, m, Status{State: StateMapped, Gateway: cafe, Protocol: "test", Mappings: mapped(quic.Number, tcp.Number)})
+		w.change(func() { w.gateway, w.silent = home, true })
+		time.Sleep(lookEvery + 3*time.Second)
+		wantStatus(t, m, Status{State: StateNoAnswer, Gateway: home})
+		m.Close()
+		if w.changes != 4 {
+			t.Errorf("the owner was told %d times", w.changes)
+		}
+	})
+}
+
+// TestNoMapping: what a router does instead is told, it is not asked often, and nothing is left with it.
+func TestNoMapping(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  func(*world)
+		want Status
+	}{
+		{"silent", func(w *world) { w.silent = true }, Status{State: StateNoAnswer, Gateway: home}},
+		{"refuses", func(w *world) { w.refuses = true }, Status{State: StateRefused, Gateway: home, Protocol: "test"}},
+		{"behind another router", func(w *world) { w.outer = netip.MustParseAddr("100.64.0.9") }, Status{State: StateNotPublic, Gateway: home, Protocol: "test"}},
+		{"says nothing of itself", func(w *world) { w.outer = netip.Addr{} }, Status{State: StateNotPublic, Gateway: home, Protocol: "test"}},
+		{"no route", func(w *world) { w.gateway = netip.Addr{} }, Status{State: StateNoGateway}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				tt.set(w)
+				m := w.start()
+				defer m.Close()
+				time.Sleep(10 * time.Second)
+				wantStatus(t, m, tt.want)
+				time.Sleep(time.Hour)
+				m.Close()
+				if w.asked > 12 || len(w.leases) != 0 || w.changes != 0 {
+					t.Errorf("asked %d times in an hour, left %v, told %d times", w.asked, w.leases, w.changes)
+				}
+			})
+		})
+	}
+}
+
+// TestCloseAtOnce: nothing waits for a router that does not answer.
+func TestCloseAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.silent = true
+		m := w.start()
+		time.Sleep(time.Second)
+		began := time.Now()
+		m.Close()
+		m.Close()
+		if took := time.Since(began); took > closeTime {
+			t.Errorf("Close took %v", took)
+		}
+		var none *Mapper
+		none.Close()
+		wantStatus(t, none, Status{State: StateOff})
+	})
+}
+
+func TestMultiaddr(t *testing.T) {
+	for want, m := range map[string]Mapping{
+		"/ip4/45.0.0.7/udp/5000/quic-v1": {Port: quic, External: netip.AddrPortFrom(outside, 5000)},
+		"/ip4/45.0.0.7/tcp/5001":         {Port: tcp, External: netip.AddrPortFrom(outside, 5001)},
+	} {
+		if got := m.Multiaddr(); got == nil || got.String() != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+	if got := (Mapping{}).Multiaddr(); got != nil {
+		t.Errorf("got %v of none", got)
+	}
+}
+
+// TestOnGateway: nothing but the gateway is asked, whatever a stranger's answer names.
+func TestOnGateway(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"http://192.168.1.1:5000/root.xml": true, "http://192.168.1.1/": true, "http://192.168.1.2/": false, "https://192.168.1.1/": false,
+		"http://127.0.0.1:8080/": false, "http://192.168.1.1.example.org/": false, "http://[::ffff:192.168.1.1]/": true, "file:///etc/passwd": false,
+		"http://user@192.168.1.9/192.168.1.1": false,
+	} {
+		u, err := url.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := on(u, home); got != want {
+			t.Errorf("%s: %v", raw, got)
+		}
+	}
+}
