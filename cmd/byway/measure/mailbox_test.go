@@ -43,7 +43,7 @@ func mailbox(tb testing.TB, s scale) figures {
 	middle := look(tb, node.pid())
 
 	var syncs latencies
-	probeDisk(tb, &syncs, s.pick(200, 100, 3))
+	probeDisk(tb, &syncs, s.pick(200, 100, 3), 0)
 
 	back := make([]*device, len(absent))
 	for i, a := range absent {
