@@ -76,10 +76,14 @@ func TestInABrowser(t *testing.T) {
 	if err := chromedp.Listen(ctx, said.take); err != nil {
 		t.Fatal(err)
 	}
-	for _, media := range []struct{ name, kind, scheme, ground string }{
-		{"light", "screen", "light", "rgb(255, 255, 255)"},
-		{"dark", "screen", "dark", "rgb(20, 24, 29)"},
-		{"print", "print", "dark", "rgb(255, 255, 255)"},
+	for _, media := range []struct {
+		name, kind, scheme, ground string
+		width                      int64
+	}{
+		{"light", "screen", "light", "rgb(255, 255, 255)", 1000},
+		{"dark", "screen", "dark", "rgb(20, 24, 29)", 1000},
+		{"narrow", "screen", "light", "rgb(255, 255, 255)", 360},
+		{"print", "print", "dark", "rgb(255, 255, 255)", 650}, // the width of A4 without its margins, nearly
 	} {
 		t.Run(media.name, func(t *testing.T) {
 			timed, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -88,12 +92,12 @@ func TestInABrowser(t *testing.T) {
 				Media: media.kind, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: media.scheme}},
 			})
 			if err == nil {
-				err = chromedp.Do(timed, chromedp.EmulateViewport(1000, 800), chromedp.Navigate("file://"+path))
+				err = chromedp.Do(timed, chromedp.EmulateViewport(media.width, 800), chromedp.Navigate("file://"+path))
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			look(timed, t, media.ground)
+			look(timed, t, media.ground, media.kind == "print")
 		})
 	}
 	said.mu.Lock()
@@ -104,25 +108,26 @@ func TestInABrowser(t *testing.T) {
 }
 
 // look asks the browser what it shows.
-func look(ctx context.Context, t *testing.T, ground string) {
+func look(ctx context.Context, t *testing.T, ground string, paper bool) {
 	t.Helper()
 	type shown struct {
 		Title, Ground, Ink string
 		Pictures, Words    int
-		Wide               bool
+		Wide, Hidden       bool // wider than the window; cut off where nobody can scroll
 		Sent               string
 	}
 	got, err := chromedp.Run(ctx, chromedp.Evaluate[shown](`({
 		title: document.title, ground: getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color,
-		pictures: [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 50).length,
+		pictures: [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 20).length,
 		words: document.querySelectorAll('svg > title + desc').length,
 		wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+		hidden: [...document.querySelectorAll('table, figure svg')].some(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1),
 		sent: document.querySelector('.verdict').textContent})`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	total := lab.Compute(experiment()).Total
-	if got.Title != "byway lab: alice to bob" || got.Ground != ground || got.Ink == got.Ground || got.Pictures != 3 || got.Words != 3 || got.Wide {
+	if got.Title != "byway lab: alice to bob" || got.Ground != ground || got.Ink == got.Ground || got.Pictures != 3 || got.Words != 3 || got.Wide || paper && got.Hidden {
 		t.Errorf("got %+v", got)
 	}
 	if want := fmt.Sprintf("%d messages sent, %d delivered", total.Sent, total.Arrived); !strings.Contains(got.Sent, want) {
