@@ -242,7 +242,7 @@ func (c *core) answer(stream network.Stream) {
 	l, err := link.Answer(ctx, stream, c.hello(), allow, c.linkHandler())
 	if err != nil {
 		c.log.Debug("link refused", slog.Any("error", err))
-		c.trace.Add(trace.Step{What: trace.LinkRefused, Addr: stream.Conn().RemoteMultiaddr().String(), Error: err.Error()})
+		c.trace.AddCaused(trace.Step{What: trace.LinkRefused, Addr: stream.Conn().RemoteMultiaddr().String(), Error: err.Error()})
 		return
 	}
 	c.post(func() {

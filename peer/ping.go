@@ -75,7 +75,7 @@ func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, err
 	return Pong{Way: via, Lost: true, Reason: "no-answer"}, nil
 }
 
-// unreached is the error of a ping that found no open way, and says so where that is for a policy.
+// unreached is the error of a ping that found no open way, and says why.
 func (c *core) unreached(ctx context.Context, name delivery.Account, way string) error {
 	message := string(name) + " cannot be reached by " + cmp.Or(way, "any way")
 	wanted, err := route.ParsePolicy(way)
@@ -85,7 +85,35 @@ func (c *core) unreached(ctx context.Context, name delivery.Account, way string)
 			return noWay(message, name, route.Reason(told.Reason))
 		}
 	}
+	var why route.Reason
+	if doErr := c.do(ctx, func() { why = c.whyNot(name, way) }); doErr == nil && why != "" {
+		return noWay(message, name, why)
+	}
 	return &Error{Code: CodeUnreachable, Message: message, Hint: "`byway route " + string(name) + "` says why"}
+}
+
+// whyNot returns why a way is not open, "direct" for the best direct one and empty for the relay, which is there where any is.
+func (c *core) whyNot(name delivery.Account, way string) (why route.Reason) {
+	ct, s := c.contacts[name], c.surroundings()
+	if way == "direct" {
+		return c.whyNotDirect(ct, &s)
+	}
+	wanted := Way(way)
+	if way == "" || way == "auto" {
+		wanted = WayRelay
+	}
+	for _, fp := range ct.accepted(c.self.Fingerprint) {
+		d := ct.devices[fp]
+		if d == nil || why != "" && !c.online[name][fp] {
+			continue
+		}
+		for _, e := range c.look(d).Entries(&s) {
+			if e.Way == wanted {
+				why = e.Reason
+			}
+		}
+	}
+	return why
 }
 
 // ping sends a ping to the device that is best reached, and returns the way, or none where no wanted way is open. Where any way will do and the direct one is

@@ -194,7 +194,7 @@ func (c *core) heard(now time.Time, d *device, t delivery.Terms) {
 		d.Said = t
 		d.ways.There.Policy = route.Policy(t.Policy)
 		c.log.Info("a contact's policy", slog.String("device", d.Fingerprint.Device()), slog.String("policy", d.ways.There.Policy.String()))
-		c.note(d, trace.Step{What: trace.PolicyThere, Old: old.String(), New: d.ways.There.Policy.String()})
+		c.noteCaused(d, trace.Step{What: trace.PolicyThere, Old: old.String(), New: d.ways.There.Policy.String()})
 		c.obey(now, d)
 	}
 	c.batch.Contacts = append(c.batch.Contacts, d.contact.Contact)

@@ -83,10 +83,8 @@ func (c *core) signal(d *device, p *punch, step byte, addrs []ma.Multiaddr) bool
 	if c.conn == nil {
 		return false
 	}
-	here := c.surroundings().Here
-	if here.Policy = c.look(d).Policy; c.private {
-		here.Policy = route.Relay
-	}
+	s := c.surroundings()
+	here := c.look(d).Findings(&s)
 	if here.Policy == route.Relay {
 		here, addrs = route.Network{Policy: route.Relay}, nil
 	}
@@ -94,14 +92,7 @@ func (c *core) signal(d *device, p *punch, step byte, addrs []ma.Multiaddr) bool
 	for _, a := range addrs {
 		out.Addrs = append(out.Addrs, a.Bytes())
 	}
-	what := trace.PunchOffer
-	switch {
-	case step == delivery.PunchAnswer && len(addrs) == 0:
-		what = trace.PunchRefuse
-	case step == delivery.PunchAnswer:
-		what = trace.PunchAnswer
-	}
-	c.note(d, trace.Step{What: what, Addrs: texts(addrs)})
+	c.noteSignal(d, step, addrs)
 	return c.engine.Punch(d.contact.Name, d.Fingerprint, out)
 }
 
@@ -118,13 +109,13 @@ func (c *core) punchStep(now time.Time, n delivery.NoticePunch) {
 	}
 	if d.ways.There != there {
 		d.ways.There = there
-		c.note(d, trace.Step{What: trace.There, Network: networkOf(there, true)})
+		c.noteCaused(d, trace.Step{What: trace.There, Network: networkOf(there, true)})
 		c.obey(now, d)
 	}
 	addrs := c.theirs(n.Punch.Addrs)
 	switch p := d.punch; n.Punch.Step {
 	case delivery.PunchOffer:
-		c.note(d, trace.Step{What: trace.PunchOffered, Addrs: texts(addrs)})
+		c.noteCaused(d, trace.Step{What: trace.PunchOffered, Addrs: texts(addrs)})
 		c.answerOffer(now, d, n.Punch, addrs)
 	case delivery.PunchAnswer:
 		if p == nil || !p.ours || p.token != n.Punch.Token || !p.dialled.IsZero() {

@@ -33,6 +33,24 @@ func (c *core) note(d *device, e trace.Step) {
 	c.trace.Add(e)
 }
 
+// noteCaused is note for what the device can cause as often as it likes.
+func (c *core) noteCaused(d *device, e trace.Step) {
+	e.User, e.Device = string(d.contact.Name), d.Fingerprint.Device()
+	c.trace.AddCaused(e)
+}
+
+// noteSignal tells which step of a punch we send. Offers are answered as often as they come, and refused ones cost nothing.
+func (c *core) noteSignal(d *device, step byte, addrs []ma.Multiaddr) {
+	switch {
+	case step == delivery.PunchOffer:
+		c.note(d, trace.Step{What: trace.PunchOffer, Addrs: texts(addrs)})
+	case len(addrs) == 0:
+		c.noteCaused(d, trace.Step{What: trace.PunchRefuse})
+	default:
+		c.note(d, trace.Step{What: trace.PunchAnswer, Addrs: texts(addrs)})
+	}
+}
+
 // noteDialFailed remembers and tells of each address what became of it, where that is known.
 func (c *core) noteDialFailed(d *device, addrs []ma.Multiaddr, err error, took time.Duration) {
 	ms := milliseconds(took)

@@ -94,7 +94,10 @@ type Pong struct {
 	Way    Way      `json:"way"`
 	RTT    *float64 `json:"rtt_ms"` // nil: Lost
 	Lost   bool     `json:"lost,omitempty"`
-	Reason string   `json:"reason,omitempty"`
+	Reason string   `json:"reason,omitempty"` // why it is lost: a code as route tells them, "no-answer", or "timeout"
+	// Sentence says the reason in words, and Remedy what can be done about it, where that is known.
+	Sentence string `json:"sentence,omitempty"`
+	Remedy   string `json:"remedy,omitempty"`
 }
 
 // Verification is what two people compare to know that nobody stands between them.

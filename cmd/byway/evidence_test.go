@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -89,5 +90,36 @@ func TestStanding(t *testing.T) {
 	}
 	if line := changeLine(&peer.RouteEntry{Way: "lan\n", State: "open", Reason: "x\x1b[2J"}); strings.ContainsAny(line, "\n\x1b") {
 		t.Errorf("got %q", line)
+	}
+}
+
+// Watched on a terminal the table is drawn over itself; under TERM=dumb each way that changes is a line.
+func TestWatchOnATerminal(t *testing.T) {
+	for kind, redrawn := range map[string]bool{"xterm": true, "dumb": false} {
+		t.Run(kind, func(t *testing.T) {
+			s, f := newScreen(t), startFake(t)
+			p := s.program(f.home)
+			p.getenv = func(name string) string {
+				return map[string]string{"BYWAY_HOME": f.home, "LANG": "C.UTF-8", "TERM": kind}[name]
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			code := make(chan int)
+			go func() { code <- p.Run(ctx, []string{"route", "bob", "--watch"}) }()
+			if redrawn {
+				s.shows("WAY    STATE")
+				s.shows("\x1b[4AWAY    STATE") // the head, two ways, and what the two sides have found out
+			} else {
+				s.shows("relay   open, in use")
+			}
+			cancel(leave{})
+			if got := <-code; got != exitInterrupted {
+				t.Errorf("exit code %d", got)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if text := s.text.String(); strings.Contains(text, "\x1b") != redrawn {
+				t.Errorf("got %q", text)
+			}
+		})
 	}
 }

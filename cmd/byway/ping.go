@@ -89,6 +89,9 @@ func (g *pinging) run(ctx context.Context, s *session) error {
 	if err := g.summary(sum); err != nil {
 		return err
 	}
+	if last := list[len(list)-1]; sum.Received == 0 && last.Sentence != "" {
+		g.p.complain(&peer.Error{Code: peer.CodeUnreachable, Message: last.Sentence, Hint: last.Remedy})
+	}
 	return reach(sum.best)
 }
 
@@ -106,7 +109,11 @@ func (p *program) ping(ctx context.Context, s *session, user, way string) (peer.
 	case timed.Err() != nil || peer.CodeOf(err) == peer.CodeTimeout:
 		return peer.Pong{Lost: true, Reason: string(peer.CodeTimeout)}, nil
 	case peer.CodeOf(err) == peer.CodeUnreachable:
-		return peer.Pong{Lost: true, Reason: cmp.Or(reasonOf(err), string(peer.CodeUnreachable))}, nil
+		pong = peer.Pong{Lost: true, Reason: cmp.Or(reasonOf(err), string(peer.CodeUnreachable)), Sentence: err.Error()}
+		if told, ok := errors.AsType[*peer.Error](err); ok {
+			pong.Remedy = told.Hint
+		}
+		return pong, nil
 	}
 	return pong, err
 }

@@ -124,3 +124,42 @@ func TestTracePolicy(t *testing.T) {
 		}
 	})
 }
+
+// The peer says what only it can know: how it is connected, what its network does, and why somebody is relayed.
+func TestCheckup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		alice.MustReach(alice.MustSend("bob", "hi").ID, peer.StateDelivered)
+		time.Sleep(time.Second)
+		check := func() peer.Checkup {
+			t.Helper()
+			got, err := alice.Checkup(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		got := check()
+		if !got.Rendezvous.Connected || got.RTT == nil || len(got.Listening) == 0 || got.Network == nil || got.Network.UDP != "works" || len(got.Contacts) != 1 {
+			t.Fatalf("got %+v", got)
+		}
+		if c := got.Contacts[0]; c.User != "bob" || !c.Online || c.Way != peer.WayLAN || c.Reason != "" || c.HeardWay != peer.WayLAN {
+			t.Errorf("directly: got %+v", c)
+		}
+		w.Split(alice, bob, true)
+		alice.MustReach(alice.MustSend("bob", "by the relay").ID, peer.StateDelivered)
+		time.Sleep(30 * time.Second)
+		if c := check().Contacts[0]; c.Way != peer.WayRelay || c.Reason != "same-lan-unreachable" || c.Sentence == "" || c.Remedy == "" {
+			t.Errorf("relayed: got %+v", c)
+		}
+		if _, err := alice.Ping(context.Background(), "bob", "lan"); peer.CodeOf(err) != peer.CodeUnreachable || !strings.Contains(err.Error(), "same-lan-unreachable: ") {
+			t.Errorf("a ping that cannot be: got %v", err)
+		}
+		w.KillRendezvous()
+		time.Sleep(30 * time.Second)
+		if got = check(); got.Rendezvous.Connected || got.Reason == "" || got.Contacts[0].Way != "" {
+			t.Errorf("alone: got %+v", got)
+		}
+	})
+}

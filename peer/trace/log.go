@@ -5,6 +5,8 @@ import (
 	"iter"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Size is how many events a Log holds.
@@ -17,10 +19,20 @@ type Log struct {
 	last    uint64        // guarded by mu; seq of the newest, 0: none
 	changed chan struct{} // guarded by mu; closed and replaced with each event
 	closed  bool          // guarded by mu
+	caused  *rate.Limiter // of what others cause
+	omitted uint64        // guarded by mu; what it has kept out since the last that it let in
 }
 
+// What others can cause as often as they like takes only so many places a second, so that nobody can push the story out of the log.
+const (
+	causedPerSecond = 2
+	causedBurst     = 50
+)
+
 // New makes an empty Log.
-func New() *Log { return &Log{changed: make(chan struct{})} }
+func New() *Log {
+	return &Log{changed: make(chan struct{}), caused: rate.NewLimiter(causedPerSecond, causedBurst)}
+}
 
 // Add numbers and times an event, cleans its texts, and keeps it. It never waits. A Log that is closed ignores it, and so does
 // a nil one.
@@ -31,6 +43,29 @@ func (l *Log) Add(e Step) {
 	e.clean()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.addLocked(e)
+}
+
+// AddCaused is Add for what others can cause. Where that comes too often it is left out, and told as one event Lost before the next.
+func (l *Log) AddCaused(e Step) {
+	if l == nil {
+		return
+	}
+	e.clean()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.caused.Allow() {
+		l.omitted++
+		return
+	}
+	if l.omitted > 0 {
+		l.addLocked(Step{What: Lost, Lost: l.omitted})
+		l.omitted = 0
+	}
+	l.addLocked(e)
+}
+
+func (l *Log) addLocked(e Step) {
 	if l.closed {
 		return
 	}

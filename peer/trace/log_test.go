@@ -85,6 +85,26 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// Nobody can push the story out of the log by what they cause; what is left out is counted.
+func TestCaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New()
+		l.Add(Step{What: Dial, User: "bob"})
+		for range 10 * Size {
+			l.AddCaused(Step{What: LinkRefused, Error: "not allowed"})
+		}
+		time.Sleep(time.Second)
+		l.AddCaused(Step{What: LinkRefused, Error: "last"})
+		got := held(t, l, Options{})
+		if len(got) != causedBurst+3 || got[0] != "1 dial bob 0" || got[causedBurst+1] != fmt.Sprintf("%d lost  %d", causedBurst+2, 10*Size-causedBurst) {
+			t.Errorf("got %d: %q", len(got), got)
+		}
+	})
+	var none *Log
+	none.Add(Step{})
+	none.AddCaused(Step{})
+}
+
 func TestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New()

@@ -46,7 +46,8 @@ const (
 	RendezvousDown   What = "rendezvous-down"   // the connection has ended: why, error
 )
 
-// Lost stands for events that a reader has missed: lost is how many.
+// Lost stands for events that are missing in its place: lost is how many. They have fallen off the end before the reader came to them (seq is 0 then), or were
+// of a kind that others can cause, and too many.
 const Lost What = "lost"
 
 // Type is the type of every event in JSON.
@@ -55,7 +56,7 @@ const Type = "trace"
 // Step is one line of the story. Only the fields of its What are set.
 type Step struct {
 	V    int       `json:"v"`    // always 1
-	Seq  uint64    `json:"seq"`  // rises by one for each event of a peer; 0 for Lost
+	Seq  uint64    `json:"seq"`  // rises by one for each event of a peer; 0 for Lost that is told to one reader
 	Type string    `json:"type"` // always Type
 	Time time.Time `json:"time"` // UTC
 	What What      `json:"what"`
