@@ -32,8 +32,8 @@ type Checkup struct {
 	Listening  []string       `json:"listening"` // this device's own addresses
 	Private    bool           `json:"private"`   // it tells nobody its address and dials nobody
 	Outbox     int            `json:"outbox"`    // messages not yet delivered
-	// Mapping says what the router was asked to forward; empty: nothing is known of that.
-	Mapping string `json:"mapping,omitempty"`
+	// PortMapping says whether the router leads connections from outside to this device.
+	PortMapping PortMapping `json:"port_mapping"`
 	// Contacts are those who were talked to lately, the latest first.
 	Contacts []ContactCheck `json:"contacts"`
 }
@@ -58,6 +58,7 @@ func (p *Peer) Checkup(ctx context.Context) (Checkup, error) {
 	c := p.core
 	out := Checkup{
 		Rendezvous: Rendezvous{PeerID: p.address.ID.String()}, Private: p.cfg.Private, Seen: []string{}, Listening: []string{}, Contacts: []ContactCheck{},
+		PortMapping: p.portMapping(),
 	}
 	out.Listening = append(out.Listening, texts(p.host.Addrs())...)
 	err := c.do(ctx, func() {

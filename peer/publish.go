@@ -39,8 +39,10 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-conn.Done():
 			return nil
 		case <-moved.Out():
-		case <-p.remapped:
 			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.host.Addrs())})
+		case <-p.remapped:
+			now := p.portMapping()
+			p.trace.Add(trace.Step{What: trace.PortMapping, New: now.State, Addrs: now.Addrs})
 		case <-hourly.C:
 		case <-again:
 		}

@@ -122,7 +122,7 @@ func TestWhatThePeerSays(t *testing.T) {
 	good := peer.Checkup{
 		Rendezvous: peer.Rendezvous{PeerID: "12D3", Connected: true}, Transport: "/ip4/45.0.0.10/udp/1/quic-v1", RTT: &rtt,
 		Network: &trace.Network{UDP: "works", Ports: "kept", IPv4: true}, Seen: []string{"/ip4/45.0.0.7/udp/9/quic-v1"},
-		Listening: []string{"/ip4/192.168.1.2/tcp/9", "/ip4/45.0.0.7/tcp/9"}, Mapping: "port 9 by UPnP",
+		Listening: []string{"/ip4/192.168.1.2/tcp/9", "/ip4/45.0.0.7/tcp/9"}, PortMapping: peer.PortMapping{State: "mapped", Protocol: "upnp", Addrs: []string{"/ip4/45.0.0.1/udp/9/quic-v1"}},
 		Contacts: []peer.ContactCheck{{User: "bob", Online: true, Way: peer.WayLAN, Evidence: peer.Evidence{Heard: &heard, HeardWay: peer.WayLAN, HeardBy: peer.SignPong}}},
 	}
 	for _, tc := range []struct {
@@ -137,7 +137,11 @@ func TestWhatThePeerSays(t *testing.T) {
 		{"unknown", func(c *peer.Checkup) { c.Network = &trace.Network{UDP: "unknown", Ports: "unknown"} }, map[string]string{"network": "skipped"}, ""},
 		{"private", func(c *peer.Checkup) { c.Private = true }, map[string]string{"listening": "skipped"}, ""},
 		{"deaf", func(c *peer.Checkup) { c.Listening = nil }, map[string]string{"listening": "warning"}, ""},
-		{"not mapped", func(c *peer.Checkup) { c.Mapping = "" }, map[string]string{"port-mapping": "skipped"}, ""},
+		{"not asked", func(c *peer.Checkup) { c.PortMapping = peer.PortMapping{State: "off"} }, map[string]string{"port-mapping": "skipped"}, ""},
+		{"not mapped", func(c *peer.Checkup) { c.PortMapping = peer.PortMapping{State: "no-answer"} }, map[string]string{"port-mapping": "skipped"}, ""},
+		{"not mapped where it matters", func(c *peer.Checkup) {
+			c.PortMapping, c.Network = peer.PortMapping{State: "refused"}, &trace.Network{UDP: "works", Ports: "changing"}
+		}, map[string]string{"port-mapping": "warning", "network": "warning"}, ""},
 		{"relayed", func(c *peer.Checkup) {
 			c.Contacts[0].Way, c.Contacts[0].Reason, c.Contacts[0].Sentence = peer.WayRelay, "punch-failed", "Bob is far."
 		}, map[string]string{"contact": "warning"}, ""},

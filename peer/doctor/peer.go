@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -118,13 +119,33 @@ func (e *examination) network(check *peer.Checkup) {
 	e.add(s)
 }
 
-// mapping says what has become of asking the router to forward a port.
+// unmapped says why the router leads no port to this device, by the states of peer.PortMapping.
+var unmapped = map[string]string{
+	"":           "the router was not asked to lead a port here",
+	"off":        "the router is not asked to lead a port here: that is switched off, or this peer listens on loopback alone",
+	"searching":  "the router has not answered yet",
+	"no-gateway": "there is no router",
+	"no-answer":  "the router understands neither NAT-PMP nor UPnP, or has them switched off",
+	"refused":    "the router refuses to lead a port here",
+	"not-public": "the router has no public address itself: another one stands before it",
+}
+
+// mapping says what has come of asking the router to lead a port here. Without one most ways open all the same, but not through a router that changes ports.
 func (e *examination) mapping(check *peer.Checkup) {
-	if check.Mapping == "" {
-		e.skip("port-mapping", "the router was not asked to forward a port")
+	m := &check.PortMapping
+	if m.State == "mapped" {
+		e.add(Step{Name: "port-mapping", State: OK, Detail: fmt.Sprintf("the router leads connections here, by %s: %s", m.Protocol, strings.Join(m.Addrs, " "))})
 		return
 	}
-	e.add(Step{Name: "port-mapping", State: OK, Detail: check.Mapping})
+	s := Step{Name: "port-mapping", State: Skipped, Detail: cmp.Or(unmapped[m.State], m.State)}
+	switch m.State {
+	case "no-answer", "refused":
+		s.Hint = "switch NAT-PMP or UPnP on in the router, or forward a port of it to this device, for more direct ways"
+		if n := check.Network; n != nil && n.Ports == "changing" {
+			s.State = Warning
+		}
+	}
+	e.add(s)
 }
 
 func (e *examination) listening(check *peer.Checkup) {

@@ -40,6 +40,7 @@ const (
 const (
 	Here             What = "here"              // what it has found out about its network: network, addrs at which the rendezvous sees it
 	Listening        What = "listening"         // its own addresses have changed: addrs
+	PortMapping      What = "port-mapping"      // the router leads connections here, or no more: new is "mapped" or why not, addrs where
 	RendezvousDial   What = "rendezvous-dial"   // the rendezvous is dialled: addrs
 	RendezvousFailed What = "rendezvous-failed" // that came to nothing: error, ms
 	RendezvousUp     What = "rendezvous-up"     // signed in: addr, ms
