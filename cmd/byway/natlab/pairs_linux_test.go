@@ -79,6 +79,25 @@ var pairs = []pair{
 	{name: "symmetric - symmetric", want: "relay", because: "symmetric-nat-both", build: routers(symmetric, symmetric)},
 	{name: "symmetric with NAT-PMP - symmetric", want: "direct", build: routers(mapsByPMP, symmetric)},
 	{name: "symmetric - symmetric with UPnP", want: "direct", build: routers(symmetric, mapsByUPnP)},
+	{name: "IPv6, firewalled - firewalled", want: "direct", build: func(w *internet) town {
+		return town{
+			rendezvous: w.host("rdv", rendezvous4, rendezvous6), alice: w.shut(w.host("alice", "2a45::2")), bob: w.shut(w.host("bob", "2a45::3")),
+			listen: []string{rendezvous4, rendezvous6},
+		}
+	}},
+	{name: "symmetric - symmetric, both with IPv6", want: "direct", build: func(w *internet) town {
+		t := routers(symmetric, symmetric)(w)
+		w.fabric.Plug(w.net, t.alice, "2a45::2")
+		w.fabric.Plug(w.net, t.bob, "2a45::3")
+		w.shut(t.alice)
+		w.shut(t.bob)
+		return t
+	}},
+	{name: "symmetric with IPv6 - symmetric", want: "relay", because: "symmetric-nat-both", build: func(w *internet) town {
+		t := routers(symmetric, symmetric)(w)
+		w.fabric.Plug(w.net, t.alice, "2a45::2")
+		return t
+	}},
 	{name: "IPv6 only - IPv4 only", want: "relay", because: "ipv6-one-side", build: func(w *internet) town {
 		return town{
 			rendezvous: w.host("rdv", rendezvous4, rendezvous6), alice: w.host("alice", "2a45::2"), bob: w.public("bob"),

@@ -79,12 +79,18 @@ func (w *internet) address() string {
 // firewalled is a machine with a public address whose firewall lets in only what answers.
 func (w *internet) firewalled(name string) string {
 	w.t.Helper()
-	space := w.public(name)
+	return w.shut(w.public(name))
+}
+
+// shut has the firewall of a machine let in only what answers, and what IPv6 cannot do without.
+func (w *internet) shut(space string) string {
+	w.t.Helper()
 	w.rules(space, `
 		table inet firewall {
 			chain input {
 				type filter hook input priority filter; policy drop;
 				iifname "lo" accept
+				icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, packet-too-big } accept
 				ct state established,related accept
 			}
 		}`)
