@@ -43,6 +43,7 @@ type device struct {
 	bundle   *rendezvous.Bundle // nil: none is known that is valid
 	link     *link.Link         // open direct way, or nil
 	linkWay  Way
+	since    time.Time // when link was taken into use
 	ways     route.Table
 	seen     map[Way]*experience
 	punch    *punch             // under way, or nil

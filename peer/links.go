@@ -302,7 +302,7 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	}
 	oldWay := c.wayTo(d)
 	conn := l.Stream().Conn()
-	d.link, d.linkWay = l, d.wayBy(conn)
+	d.link, d.linkWay, d.since = l, d.wayBy(conn), now
 	d.punch, d.offered = nil, time.Time{}
 	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
 	d.tries(now, d.linkWay)

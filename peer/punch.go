@@ -138,7 +138,7 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 	if now.Sub(d.offered) < offersApart {
 		return
 	}
-	if l := d.link; l != nil && l.Age() > offerTime {
+	if l := d.link; l != nil && now.Sub(d.since) > offerTime {
 		// Who offers has no link, so ours is dead and we have not noticed yet. What is below it must go too, or nothing would be dialled.
 		l.End(link.ErrSilent)
 		c.linkDown(d, l, "the other side has lost the link")
