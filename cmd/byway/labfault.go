@@ -35,7 +35,7 @@ func (e *experiment) disturb(ctx context.Context, what, way string, loss float64
 
 // drop cuts a way off in the middle of a conversation and restores it.
 func (e *experiment) drop(ctx context.Context) error {
-	if err := e.note("a conversation in which %s is dropped for %s", e.o.drop, inWords(e.o.fault)); err != nil {
+	if err := e.note("a conversation in which %s is dropped for %v", e.o.drop, e.o.fault); err != nil {
 		return err
 	}
 	plan := []lab.Step{{Phase: lab.PhaseDrop, Block: 1, Asked: lab.Auto}}
@@ -56,7 +56,7 @@ func (e *experiment) drop(ctx context.Context) error {
 // kill stops the rendezvous in the middle of a conversation and starts it again. While it is gone the first half of the conversation may choose its way, and
 // the second keeps to the relay: it must wait. They do not alternate, because what comes after a message that waits is shown after it, by whatever way it came.
 func (e *experiment) kill(ctx context.Context) error {
-	if err := e.note("a conversation in which the rendezvous is gone for %s", inWords(e.o.fault)); err != nil {
+	if err := e.note("a conversation in which the rendezvous is gone for %v", e.o.fault); err != nil {
 		return err
 	}
 	free := []lab.Step{{Phase: lab.PhaseKill, Block: 1, Asked: lab.Auto}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -123,7 +124,7 @@ func (e *experiment) findWays(ctx context.Context) error {
 		searching := false
 		for _, r := range list {
 			searching = searching || r.State == "trying" || r.Reason == "not-tried-yet"
-			if r.State == "open" && r.Way != peer.WayMailbox && !e.has(string(r.Way)) {
+			if r.State == "open" && r.Way != peer.WayMailbox && !slices.Contains(e.ways, string(r.Way)) {
 				e.ways = append(e.ways, string(r.Way))
 			}
 		}
@@ -141,23 +142,12 @@ func (e *experiment) findWays(ctx context.Context) error {
 	if len(e.ways) == 0 {
 		return &peer.Error{Code: peer.CodeUnreachable, Message: e.user + " cannot be reached by any way", Hint: "byway route " + e.user}
 	}
-	for _, w := range e.ways {
-		if e.o.drop == "" || lab.Affects(e.o.drop, w) {
-			return nil
-		}
+	if e.o.drop == "" || slices.ContainsFunc(e.ways, func(w string) bool { return lab.Affects(e.o.drop, w) }) {
+		return nil
 	}
 	return &peer.Error{
 		Code: peer.CodeUnreachable, Message: fmt.Sprintf("the way %s to %s is not open, so that it cannot be dropped", e.o.drop, e.user), Hint: "byway route " + e.user,
 	}
-}
-
-func (e *experiment) has(way string) bool {
-	for _, w := range e.ways {
-		if w == way {
-			return true
-		}
-	}
-	return false
 }
 
 // warmUp opens the session and every way, so that what is measured is not their opening.

@@ -45,7 +45,7 @@ type FaultFigures struct {
 	What, Way  string
 	Begin, End Offset
 	N, Lost    int    // sent while it lasted
-	Next       Offset // latency of the first that was sent after its beginning to go by any way
+	Next       Offset // latency of the first that was sent while it lasted and could choose its way; None too where that one was lost
 	Over       Offset // from its beginning to the first arrival by another way
 	Slowest    Offset // the longest latency of those sent while it lasted
 	Back       Offset // from its end to the first arrival by the way that had it
@@ -232,6 +232,7 @@ func faultFigures(samples []*Row, fault *Row) FaultFigures {
 	f := FaultFigures{
 		What: fault.Note, Way: fault.Asked, Begin: fault.Sent, End: fault.Done, Next: None, Over: None, Slowest: None, Back: None,
 	}
+	first := true
 	for _, s := range samples {
 		during := s.Sent >= f.Begin && (f.End == None || s.Sent < f.End)
 		if during {
@@ -240,11 +241,11 @@ func faultFigures(samples []*Row, fault *Row) FaultFigures {
 				f.Lost++
 			}
 		}
+		if during && s.Asked == Auto && first {
+			f.Next, first = s.Latency, false
+		}
 		if !s.State.Arrived() {
 			continue
-		}
-		if during && s.Asked == Auto && f.Next == None {
-			f.Next = s.Latency
 		}
 		if during {
 			f.Slowest = max(f.Slowest, s.Latency) // None is below all

@@ -117,6 +117,10 @@ func TestFaultFigures(t *testing.T) {
 			FaultFigures{N: 3, Lost: 1, Next: 700 * msec, Over: 750 * msec, Slowest: 700 * msec, Back: 502 * msec},
 		},
 		{
+			"of which the next is lost", fault(FaultDrop, Direct, 1200*msec, 2000*msec),
+			FaultFigures{N: 2, Lost: 1, Next: None, Over: 550 * msec, Slowest: 250 * msec, Back: 502 * msec},
+		},
+		{
 			"of a way that is not in use", fault(FaultDrop, "relay", 800*msec, 850*msec),
 			FaultFigures{Next: None, Over: 101 * msec, Slowest: None, Back: 900 * msec},
 		},
