@@ -9,7 +9,7 @@ import (
 	"github.com/byway-chat/byway/peer/trace"
 )
 
-// mask hides what does not belong into a public place. One with full hides nothing but what a terminal would obey.
+// mask hides what does not belong into a public place. One with full hides nothing but invitations and what a terminal would obey.
 type mask struct {
 	full  bool
 	paths *strings.Replacer
@@ -44,11 +44,11 @@ var (
 
 // hide returns a text without what is to be hidden, on one line and short.
 func (m *mask) hide(s string) string {
+	s = links.ReplaceAllString(s, "byway://…") // there may be a token in it
 	if m.full {
 		return trace.Clean(s)
 	}
 	s = m.paths.Replace(s)
-	s = links.ReplaceAllString(s, "byway://…")
 	s = peerIDs.ReplaceAllString(s, "$1…")
 	s = hosts.ReplaceAllString(s, "/dns$1/…")
 	s = ipv4.ReplaceAllStringFunc(s, address)

@@ -34,7 +34,7 @@ func TestHide(t *testing.T) {
 	}
 	full := newMask(Config{Home: "/home/maria/b", Full: true})
 	full.forget("bob")
-	if got := full.hide("bob at 45.1.2.3 in /home/maria/b\x1b"); got != "bob at 45.1.2.3 in /home/maria/b\uFFFD" {
+	if got := full.hide("bob at 45.1.2.3 in /home/maria/b by byway://h:1/x?i=TOKEN \x1b"); got != "bob at 45.1.2.3 in /home/maria/b by byway://… \uFFFD" {
 		t.Errorf("full: got %q", got)
 	}
 }
