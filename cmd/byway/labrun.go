@@ -15,6 +15,7 @@ import (
 	"github.com/byway-chat/byway/cmd/internal/version"
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/api"
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // Times of an experiment.
@@ -69,6 +70,9 @@ func (e *experiment) prepare(ctx context.Context) error {
 	if e.user == "" {
 		err = e.openLoopback(timed)
 	} else {
+		if name, bad := rendezvous.ParseUsername(e.user); bad == nil {
+			e.user = string(name) // as events have it; what is no name the peer refuses
+		}
 		e.ours, err = e.p.open(timed, need{})
 	}
 	if err != nil {
