@@ -164,8 +164,8 @@ func (f *Fabric) read(from *port) {
 	}
 }
 
-// endsOf returns where a packet comes from and where it goes, and whether it is one of IPv4 or IPv6 at all.
-func endsOf(packet []byte) (from, to netip.Addr, ok bool) {
+// EndsOf returns where a packet comes from and where it goes, and whether it is one of IPv4 or IPv6 at all.
+func EndsOf(packet []byte) (from, to netip.Addr, ok bool) {
 	switch {
 	case len(packet) >= 20 && packet[0]>>4 == 4:
 		return netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20])), true
@@ -177,7 +177,7 @@ func endsOf(packet []byte) (from, to netip.Addr, ok bool) {
 
 // pass does to a packet what the weather is.
 func (f *Fabric) pass(port *port, packet []byte) {
-	from, to, ok := endsOf(packet)
+	from, to, ok := EndsOf(packet)
 	target := f.ports[to]
 	if !ok || target == nil || f.ports[from] != port {
 		return
