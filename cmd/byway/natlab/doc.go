@@ -4,6 +4,8 @@
 //
 // It also cuts direct ways while messages pass, and measures how soon the relay carries them and how soon the way is used again.
 //
+// It also hears, by a packet socket in each of the machines, with whom they exchange packets while a policy forbids one of them: policy_linux_test.go.
+//
 // `make lab` runs it and prints both tables; it needs root; `make check` runs a shorter form. The internet of the laboratory is 45.0.0.0/24 and 2a45::/64, which look
 // public to the programs, and has no way out. What the kernel or the machine does not allow is skipped in words.
 package natlab
