@@ -298,7 +298,9 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 			l.End(errors.New("another link to this device is in use"))
 			return
 		}
-		c.linkDown(d, old, "replaced")
+		old.End(errReplaced)
+		d.hears(old.Heard(), d.linkWay, SignHeartbeat)
+		c.noteLinkDown(d, old, errReplaced.Error())
 	}
 	oldWay := c.wayTo(d)
 	conn := l.Stream().Conn()
@@ -324,6 +326,9 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 		})
 	})
 }
+
+// errReplaced is why a link has ended that another has taken the place of: what it carried goes by that, and no message takes a turn by the relay.
+var errReplaced = errors.New("replaced")
 
 // linkDown stops using a link. What it carried without an acknowledgement goes by another way.
 func (c *core) linkDown(d *device, l *link.Link, why string) {

@@ -321,6 +321,23 @@ func TestForeignAcknowledgements(t *testing.T) {
 	}
 }
 
+// TestReplacedWay wants what a direct way has carried without an acknowledgement to go by the one that takes its place, and not by the relay.
+func TestReplacedWay(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayDirect)
+	accept(t, e, Message{})
+	e.Take(t0)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	var vias []string
+	for _, s := range e.Take(t0).Sends {
+		vias = append(vias, fmt.Sprint(s.N, " ", s.Via))
+	}
+	equal(t, "sent", vias, []string{"1 lan"})
+	if e.NextTick().IsZero() {
+		t.Error("it would not be sent again")
+	}
+}
+
 // TestAgainByBothWays wants what has had no answer in its time to go by the relay too, though nobody doubts the direct way: we may hear the other
 // side on it and not be heard.
 func TestAgainByBothWays(t *testing.T) {

@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// DirectUp says that a direct way to a device is open.
+// DirectUp says that a direct way to a device is open, or another one than before: what that carried without an acknowledgement goes by the new one.
 func (e *Engine) DirectUp(now time.Time, name Account, d Device, w Way) {
 	r := e.remote(name, d)
 	r.direct, r.doubt = w, false
-	r.rewind()
-	e.pump(now, e.account(name), r)
+	e.again(now, e.account(name), r, func(c *copyState) bool { return c.phase == Sent && c.via.IsDirect() })
 }
 
 // DirectDown says that the direct way to a device is closed. What it carried without an acknowledgement goes by the next way.
