@@ -1,10 +1,11 @@
-// Package lan finds rendezvous on the local network by mDNS. Use [Browse].
+// Package lan finds others on the local network: a rendezvous ([Browse]), and peers by what they announce ([Announce], [Neighbours]), both by mDNS; and
+// where the network carries no multicast and a person asks for it, by knocking at each address of the own network ([Sweep]).
 //
-// It only listens and asks: a peer announces nothing of itself. What it finds are candidates, since everybody on the LAN can
-// announce anything: a caller dials them, a bounded number at a time, and believes only the PeerID that the handshake proves and the protocol that answers.
-// On an empty home the first rendezvous that proves itself is trusted; later only the pinned PeerID is, at whatever address it is found.
+// What it finds are candidates, since everybody on the LAN can announce anything: a caller dials them, a bounded number at a time, and believes only the
+// PeerID that the handshake proves and the protocol that answers. On an empty home the first rendezvous that proves itself is trusted; later only the
+// pinned PeerID is, at whatever address it is found. A peer is found only by those who know its PeerID already: see [Tag].
 //
-// The mDNS service of libp2p is not used for this because it cannot ask without announcing, and because its
+// The mDNS service of libp2p is not used for this because it cannot ask without announcing, announces a lasting id, and because its
 // search ends for good, in silence, where one of IPv4 and IPv6 is missing or the first interface comes up late.
 package lan
 
@@ -18,13 +19,14 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/zeroconf/v2"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/byway-chat/byway/rendezvous"
 )
 
 const (
 	// watchInterval is how often the interfaces are looked at: a network that comes up is searched that much later at most.
-	watchInterval = 2 * time.Second
+	watchInterval = time.Second
 	// firstRound and lastRound bound how long one search listens before a new one asks again. Rounds double, so a lost
 	// question costs little at first and asking costs little later. A round's end also empties the library's unbounded cache.
 	firstRound = time.Second
@@ -41,19 +43,52 @@ const (
 // A candidate is sent when it is first heard of, when its addresses have changed, and otherwise at most every 30 s while it is
 // heard of. A slow receiver holds the search back; nothing piles up. Having no network is no error: the search begins when one comes.
 func Browse(ctx context.Context, self peer.ID, logger *slog.Logger) (found <-chan peer.AddrInfo, stop func()) {
+	return search(ctx, rendezvous.ServiceTag, logger, func(texts []string) []sighting[peer.AddrInfo] {
+		_, own := network()
+		var out []sighting[peer.AddrInfo]
+		for _, c := range candidates(texts, self, own) {
+			out = append(out, sighting[peer.AddrInfo]{key: string(c.ID), addrs: c.Addrs, what: c})
+		}
+		return out
+	})
+}
+
+// sighting is one thing that an answer speaks of.
+type sighting[T any] struct {
+	key   string // the same for the same thing
+	addrs []ma.Multiaddr
+	what  T
+}
+
+// search asks for a service and sends what read makes of the TXT strings of each answer, as Browse says.
+func search[T any](ctx context.Context, service string, logger *slog.Logger, read func(texts []string) []sighting[T]) (found <-chan T, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	known, err := lru.New[peer.ID, heard](maxKnown)
+	known, err := lru.New[string, heard](maxKnown)
 	if err != nil {
 		panic("lan: " + err.Error()) // only for a size below 1
 	}
-	b := &browser{self: self, logger: logger, known: known, out: make(chan peer.AddrInfo)}
+	out := make(chan T)
+	b := &browser{service: service, logger: logger, known: known}
+	b.report = func(ctx context.Context, texts []string) {
+		for _, s := range read(texts) {
+			if !b.isNews(s.key, s.addrs) {
+				continue
+			}
+			select {
+			case out <- s.what:
+			case <-ctx.Done(): // the library waits for its reader
+				b.forget(s.key)
+				return
+			}
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer close(b.out)
+		defer close(out)
 		b.run(ctx)
 	}()
-	return b.out, func() {
+	return out, func() {
 		cancel()
 		<-done
 	}
@@ -61,12 +96,12 @@ func Browse(ctx context.Context, self peer.ID, logger *slog.Logger) (found <-cha
 
 // browser is one search. Fields above mu are immutable.
 type browser struct {
-	self   peer.ID
-	logger *slog.Logger
-	out    chan peer.AddrInfo
+	service string
+	logger  *slog.Logger
+	report  func(ctx context.Context, texts []string) // sends on what is new in one answer; it must not block once ctx has ended
 
 	mu    sync.Mutex // guards known, which two families feed
-	known *lru.Cache[peer.ID, heard]
+	known *lru.Cache[string, heard]
 }
 
 // heard is what was last reported of a candidate.
@@ -129,7 +164,7 @@ func (b *browser) listen(ctx context.Context, family zeroconf.IPType) error {
 	entries := make(chan *zeroconf.ServiceEntry, 16)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- zeroconf.Browse(ctx, rendezvous.ServiceTag, "local.", entries, zeroconf.SelectIPTraffic(family))
+		ended <- zeroconf.Browse(ctx, b.service, "local.", entries, zeroconf.SelectIPTraffic(family))
 	}()
 	for {
 		select {
@@ -144,42 +179,26 @@ func (b *browser) listen(ctx context.Context, family zeroconf.IPType) error {
 	}
 }
 
-// report sends on what is new in one answer. It must not block once ctx has ended: the library waits for its reader.
-func (b *browser) report(ctx context.Context, texts []string) {
-	_, own := network()
-	for _, c := range candidates(texts, b.self, own) {
-		if !b.isNews(c) {
-			continue
-		}
-		select {
-		case b.out <- c:
-		case <-ctx.Done():
-			b.forget(c.ID)
-			return
-		}
-	}
-}
-
-// isNews reports whether c is to be sent on, and remembers that it was.
-func (b *browser) isNews(c peer.AddrInfo) bool {
+// isNews reports whether something is to be sent on, and remembers that it was.
+func (b *browser) isNews(key string, addrs []ma.Multiaddr) bool {
 	var text strings.Builder
-	for _, a := range c.Addrs {
+	for _, a := range addrs {
 		text.WriteString(a.String() + "\n")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	if h, ok := b.known.Get(c.ID); ok && h.addrs == text.String() && now.Sub(h.at) < repeatAfter {
+	if h, ok := b.known.Get(key); ok && h.addrs == text.String() && now.Sub(h.at) < repeatAfter {
 		return false
 	}
-	b.known.Add(c.ID, heard{addrs: text.String(), at: now})
+	b.known.Add(key, heard{addrs: text.String(), at: now})
 	return true
 }
 
-func (b *browser) forget(id peer.ID) {
+func (b *browser) forget(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known.Remove(id)
+	b.known.Remove(key)
 }
 
 func pause(ctx context.Context, d time.Duration) {

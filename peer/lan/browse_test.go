@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
+	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/goleak"
 
 	"github.com/byway-chat/byway/rendezvous"
@@ -30,6 +31,10 @@ func TestMain(m *testing.M) {
 		os.Exit(announce())
 	case "browse":
 		os.Exit(browse())
+	case "peer":
+		os.Exit(announcePeer())
+	case "neighbours":
+		os.Exit(neighbours())
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -73,11 +78,81 @@ func browse() int {
 		fmt.Println(strings.Join(lines([]peer.AddrInfo{c}), ""))
 	}
 	<-ended
+	return leaked()
+}
+
+// announcePeer is a peer as far as mDNS can tell. Its PeerID is known to the tests.
+func announcePeer() int {
+	id, err := peer.Decode(peerA)
+	if err != nil {
+		return 1
+	}
+	listening := func() []ma.Multiaddr {
+		return []ma.Multiaddr{ma.StringCast("/ip4/0.0.0.0/tcp/4001"), ma.StringCast("/ip4/127.0.0.1/tcp/4002")}
+	}
+	stop := Announce(id, listening, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	fmt.Println("announcing")
+	bufio.NewScanner(os.Stdin).Scan()
+	stop()
+	return leaked()
+}
+
+// neighbours prints what Neighbours hears, an announcement a line, until its input ends.
+func neighbours() int {
+	heard, stop := Neighbours(context.Background(), "", slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		bufio.NewScanner(os.Stdin).Scan()
+		stop()
+	}()
+	fmt.Println("searching")
+	id, _ := peer.Decode(peerA) // it is well formed
+	for a := range heard {
+		fmt.Println(a.Tag.Of(id), a.Addrs)
+	}
+	<-ended
+	return leaked()
+}
+
+// leaked is the exit code that says whether a goroutine is left over.
+func leaked() int {
 	if err := goleak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+const wantA = "true [/ip4/192.168.77.1/tcp/4001]"
+
+func TestNeighboursHearEachOther(t *testing.T) {
+	l := newLAN(t)
+	l.attach("a", "192.168.77.1/24")
+	l.attach("b", "192.168.77.2/24")
+	b := l.start("b", "neighbours")
+	b.line()
+	l.start("a", "peer").line()
+	if got := b.line(); got != wantA {
+		t.Errorf("heard %q, want %q", got, wantA)
+	}
+}
+
+func TestLateInterfaces(t *testing.T) {
+	l := newLAN(t)
+	l.start("a", "peer").line()
+	b := l.start("b", "neighbours")
+	b.line()
+	l.attach("b", "192.168.77.2/24")
+	l.attach("a", "192.168.77.1/24")
+	if got := b.line(); got != wantA {
+		t.Errorf("heard %q, want %q", got, wantA)
+	}
+	l.ip("-n", l.prefix+"a", "addr", "del", "192.168.77.1/24", "dev", "eth0")
+	l.ip("-n", l.prefix+"a", "addr", "add", "192.168.77.9/24", "dev", "eth0")
+	if got, want := b.line(), "true [/ip4/192.168.77.9/tcp/4001]"; got != want {
+		t.Errorf("heard %q after the address has changed, want %q", got, want)
+	}
 }
 
 func TestBrowseFindsAcrossABridge(t *testing.T) {

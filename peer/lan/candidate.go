@@ -1,7 +1,6 @@
 package lan
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -104,31 +103,4 @@ func hostOf(m ma.Multiaddr) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// network describes the interfaces that can carry multicast, so that a change can be seen: empty if there is none with an address.
-func network() (description string, own []netip.Addr) {
-	ifaces, err := net.Interfaces()
-	if err != nil {
-		return "", nil
-	}
-	var b strings.Builder
-	for _, ifc := range ifaces {
-		addrs, err := ifc.Addrs()
-		if err != nil {
-			continue
-		}
-		multicast := ifc.Flags&net.FlagUp != 0 && ifc.Flags&net.FlagMulticast != 0 && ifc.Flags&net.FlagLoopback == 0
-		for _, a := range addrs {
-			prefix, err := netip.ParsePrefix(a.String())
-			if err != nil {
-				continue
-			}
-			own = append(own, prefix.Addr().Unmap())
-			if multicast {
-				b.WriteString(ifc.Name + " " + prefix.String() + "\n")
-			}
-		}
-	}
-	return b.String(), own
 }
