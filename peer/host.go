@@ -6,6 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -29,6 +30,13 @@ func (p *Peer) startHost() error {
 	listen := p.cfg.Listen
 	if len(listen) == 0 {
 		listen = defaultListen(p.address.Addrs)
+	}
+	if p.cfg.HostOptions == nil {
+		id, err := peer.IDFromPublicKey(key.GetPublic())
+		if err != nil {
+			return fmt.Errorf("read host key: %w", err)
+		}
+		listen = ownPort(listen, id)
 	}
 	options := []libp2p.Option{libp2p.Identity(key), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.Ping(false), libp2p.UserAgent("byway")}
 	switch {
