@@ -57,6 +57,8 @@ type device struct {
 	toldTerms time.Time // when it was last told our policy
 	tells     int       // how often since we owe it that
 
+	place // where it is, as far as others than the directory tell
+
 	inits      *rate.Limiter // of the sessions that it opens
 	resetAsked time.Time     // when we last asked it for a new session
 	resetTaken time.Time     // when it last asked us
@@ -133,6 +135,15 @@ var errRollback = errors.New("the directory entry is older than the one pinned")
 // only if it has signed a bundle for this very name, so that nobody's key is listed under another's. Only an entry that an accepted device
 // has signed may take devices away; what any other adds waits for the person, and changes nothing for the devices that are accepted.
 func (c *core) learn(now time.Time, rec *rendezvous.Record) error {
+	if err := c.takeIn(now, rec); err != nil {
+		return err
+	}
+	c.contacts[delivery.Account(rec.GetUsername())].asked = c.connNo
+	return nil
+}
+
+// takeIn is learn of a record that need not come from the directory.
+func (c *core) takeIn(now time.Time, rec *rendezvous.Record) error {
 	entry, err := rendezvous.ParseEntry(rec.GetEntry())
 	if err != nil {
 		return fmt.Errorf("check directory entry: %w", err)
@@ -155,7 +166,6 @@ func (c *core) learn(now time.Time, rec *rendezvous.Record) error {
 	if trusted && entry.Seq < ct.entrySeq {
 		return errRollback
 	}
-	ct.asked = c.connNo
 	changed := c.learnDevices(now, ct, proven, listing{entry: entry, first: first, trusted: trusted})
 	for _, d := range rec.GetDevices() {
 		changed = c.learnDevice(now, ct, d) || changed

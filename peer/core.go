@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/crypto/identity"
@@ -19,6 +22,7 @@ import (
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/portmap"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/peer/trace"
 	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/client"
@@ -39,6 +43,8 @@ type core struct {
 	peerID     peer.ID
 	rendezvous peer.ID
 	private    bool
+	local      bool                                     // the rendezvous is on this machine, by its address
+	makeCard   func(allowed route.Ways) ([]byte, error) // called by run
 	log        *slog.Logger
 	store      *history.Store
 	host       host.Host
@@ -92,6 +98,9 @@ type core struct {
 	retry     bool      // something could not leave: look again soon
 	broken    error     // the history has not loaded since a commit has failed
 	reloadAt  time.Time // when it is tried again
+
+	ears        ears // owned by run
+	unpublished unpublished
 }
 
 func newCore(p *Peer, store *history.Store) (*core, error) {
@@ -112,6 +121,8 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		peerID:     p.host.ID(),
 		rendezvous: p.address.ID,
 		private:    p.cfg.Private,
+		local:      len(p.address.Addrs) > 0 && !slices.ContainsFunc(p.address.Addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }),
+		makeCard:   p.card,
 		log:        p.log, store: store, host: p.host, hub: p.hub, trace: p.trace, dials: p.dials, mapper: p.mapper, weather: p.weather, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},

@@ -250,6 +250,8 @@ func (p *Peer) bundle() ([]byte, error) {
 
 // rotate makes a new encryption key once a week and destroys those for which nothing can still be under way. The key file has it before anybody else.
 func (p *Peer) rotate(ctx context.Context) error {
+	p.rotating.Lock()
+	defer p.rotating.Unlock()
 	now := time.Now()
 	var keys identity.Keyring
 	if err := p.core.do(ctx, func() { keys = *p.keys }); err != nil {

@@ -50,15 +50,18 @@ func wayOver(a ma.Multiaddr) Way {
 // reachable reports whether an address that a contact has told makes sense from here. A loopback address of a contact means this machine, and does so
 // only while the rendezvous is on it too: otherwise a 127.0.0.1 that it tells would make us knock at our own services.
 func (c *core) reachable(a ma.Multiaddr) bool {
-	return dialable(a) && (!manet.IsIPLoopback(a) || c.conn != nil && c.near)
+	return dialable(a) && (!manet.IsIPLoopback(a) || c.onThisMachine())
 }
 
-// candidates returns the published addresses of a device that make sense from here, and may be dialled where it may be at all.
+// candidates returns where a device may be dialled, where it may be at all: where it has answered before, where it says that it is, and where it was heard or
+// named lately.
 func (c *core) candidates(d *device) []ma.Multiaddr {
 	var out []ma.Multiaddr
-	for _, a := range parseAddrs(d.Addrs) {
-		if c.reachable(a) {
-			out = append(out, a)
+	for _, list := range [][]ma.Multiaddr{parseAddrs(d.Reached), parseAddrs(d.Addrs), d.near(time.Now())} {
+		for _, a := range list {
+			if c.reachable(a) && !ma.Contains(out, a) && len(out) < maxTried {
+				out = append(out, a)
+			}
 		}
 	}
 	return out
@@ -190,7 +193,7 @@ func (c *core) greet(ctx context.Context, id peer.ID) (*link.Link, error) {
 }
 
 func (c *core) linkHandler() link.Handler {
-	return link.Handler{Receive: c.fromLink, Doubt: c.doubted, Lose: c.weather.losesOn}
+	return link.Handler{Receive: c.fromLink, Doubt: c.doubted, Card: c.fromCard, Lose: c.weather.losesOn}
 }
 
 func (c *core) hello() link.Hello {
@@ -309,6 +312,7 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 	d.ways.Opened(route.Open{Way: d.linkWay, Addr: conn.RemoteMultiaddr().String()})
 	d.tries(now, d.linkWay)
 	c.noteLinkUp(d, dialled, took)
+	c.linked(now, d, conn, dialled)
 	c.searched(d)
 	c.engine.DirectUp(now, d.contact.Name, d.Fingerprint, d.linkWay)
 	c.tellRoute(d, oldWay, "direct way answers", took)
@@ -343,6 +347,7 @@ func (c *core) linkDown(d *device, l *link.Link, why string) {
 	d.ways.Closed(time.Now())
 	c.engine.DirectDown(time.Now(), d.contact.Name, d.Fingerprint)
 	c.tellRoute(d, oldWay, why, 0)
+	c.tellThere(d.contact)
 }
 
 func (c *core) unlink(d *device) {
@@ -367,6 +372,8 @@ func (c *core) dropLinks() []*link.Link {
 // improve looks for direct ways to those who are talked to and are there, or for whom something waits while nobody knows who is there. It
 // runs every second.
 func (c *core) improve(now time.Time) {
+	c.alone(now)
+	c.listen(now)
 	for _, ct := range c.contacts {
 		if now.Sub(ct.Active) <= talking {
 			c.seek(now, ct)
@@ -377,7 +384,7 @@ func (c *core) improve(now time.Time) {
 // seek looks for direct ways to the devices of a contact that are there, or may be.
 func (c *core) seek(now time.Time, ct *contact) {
 	for fp, d := range ct.devices {
-		if c.online[ct.Name][fp] || c.conn == nil && d.ways.Urgent {
+		if c.online[ct.Name][fp] || c.conn == nil && d.ways.Urgent || d.heard(now) {
 			if c.dial(now, d) == nil {
 				c.offer(now, d)
 			}

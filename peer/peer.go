@@ -106,6 +106,8 @@ type Peer struct {
 	settings     sync.Mutex  // held while a setting changes
 	secretReader atomic.Bool // nobody is told what was read
 	publishing   sync.Mutex  // held while addresses are published, so that the newest word is the last
+	announcing   atomic.Bool // on the LAN
+	rotating     sync.Mutex  // held while the encryption key is renewed
 
 	// written by Up before core is set, immutable after
 	user       rendezvous.Username
@@ -234,6 +236,8 @@ func (p *Peer) startCore(ctx context.Context, conn *client.Conn) error {
 	connCtx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	p.running.Go(func() { p.keepConnected(connCtx, conn) })
+	p.running.Go(func() { p.joinNeighbours(connCtx) })
+	p.running.Go(func() { p.keepCards(connCtx) })
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (c *core) takeSnapshot(now time.Time) {
 			}
 		}
 	}
-	c.hub.retain(func(user string) bool { return len(c.online[delivery.Account(user)]) > 0 })
+	c.hub.retain(func(user string) bool { return c.there(delivery.Account(user)) })
 }
 
 func mark(m map[delivery.Account]map[delivery.Device]bool, name delivery.Account, fp delivery.Device, online bool) {
@@ -100,7 +100,7 @@ func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device,
 		}
 	}
 	if string(name) != c.self.Name {
-		c.hub.present(string(name), len(c.online[name]) > 0)
+		c.hub.present(string(name), c.there(name))
 	}
 }
 

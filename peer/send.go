@@ -319,7 +319,7 @@ func (c *core) waitForDirect(ctx context.Context, name delivery.Account, patienc
 			return
 		}
 		for _, d := range ct.devices {
-			if d.link == nil && !d.ways.DialFailing() && (c.online[name][d.Fingerprint] || c.conn == nil) {
+			if d.link == nil && !d.ways.DialFailing() && (c.online[name][d.Fingerprint] || c.conn == nil || d.heard(time.Now())) {
 				if t := c.dial(time.Now(), d); t != nil {
 					trying = t
 				}

@@ -3,6 +3,7 @@ package peer
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -33,7 +34,7 @@ const prefixesFor = 5 * time.Second
 func (c *core) surroundings() route.Surroundings {
 	here := c.here.network
 	here.Mapping = mapping(c.mapper)
-	return route.Surroundings{Here: here, Rendezvous: c.conn != nil, Hidden: c.private, Exposed: c.here.exposed || here.Mapping == route.Mapped}
+	return route.Surroundings{Here: here, Rendezvous: c.conn != nil, Hidden: c.private, Exposed: c.here.exposed || here.Mapping == route.Mapped, Multicast: c.multicast()}
 }
 
 // look returns the table of the ways to a device, brought up to date.
@@ -45,6 +46,7 @@ func (c *core) look(d *device) *route.Table {
 		}
 	}
 	d.ways.Addresses = route.Sort(addrs, c.networks(time.Now()))
+	d.ways.Near = d.heard(time.Now())
 	d.ways.Online = c.online[d.contact.Name][d.Fingerprint]
 	d.ways.Policy = c.policy(d.contact.Name)
 	return &d.ways
@@ -83,6 +85,7 @@ func networksOf(h host.Host) []netip.Prefix {
 			add(netip.PrefixFrom(ip, 24))
 		}
 	}
+	slices.SortFunc(found, netip.Prefix.Compare) // a host lists what it listens on in no certain order
 	return found
 }
 
@@ -92,7 +95,11 @@ func (c *core) networks(now time.Time) []netip.Prefix {
 	if h.prefixes != nil && now.Sub(h.read) < prefixesFor {
 		return h.prefixes
 	}
+	before := h.prefixes
 	h.prefixes, h.read = networksOf(c.host), now
+	if before != nil && !slices.Equal(before, h.prefixes) {
+		c.ears.heard, c.ears.deaf = time.Time{}, time.Time{} // of another network
+	}
 	h.network.IPv4, h.network.IPv6, h.exposed = false, false, false
 	for _, p := range h.prefixes {
 		h.exposed = h.exposed || len(route.Sort([]netip.Addr{p.Addr()}, nil).Public) > 0

@@ -44,7 +44,8 @@ type Device struct {
 	PeerID      string          `json:"peer_id"`
 	Trust       Trust           `json:"trust"`
 	Bundle      []byte          `json:"bundle,omitempty"`
-	Addrs       []string        `json:"addrs,omitempty"`
+	Addrs       []string        `json:"addrs,omitempty"`   // of its signed peer record
+	Reached     []string        `json:"reached,omitempty"` // where it has answered, the latest first
 	// Said is the newest that the device has said of its owner's policy. Of it Heard is how much of ours it has heard.
 	Said      delivery.Terms `json:"said,omitzero"`
 	FirstSeen time.Time      `json:"first_seen"`

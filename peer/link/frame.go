@@ -16,6 +16,7 @@ const (
 	kindEnvelope byte = 2
 	kindPing     byte = 3
 	kindPong     byte = 4
+	kindCard     byte = 5
 
 	version  = 1
 	maxFrame = rendezvous.MaxEnvelope + 1

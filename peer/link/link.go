@@ -14,6 +14,7 @@
 //	2 Envelope  the sealed envelope
 //	3 Ping      token(8)
 //	4 Pong      token(8)
+//	5 Card      what a side has signed for the directory; its meaning is the owner's (package peer)
 //
 // A frame of unknown kind is skipped. An oversized or cut frame ends the link.
 package link
@@ -70,6 +71,8 @@ type Handler struct {
 	// Doubt tells that something sent has gone without an answer for too long, and with false that the other side has answered again. nil:
 	// nobody wants to know.
 	Doubt func(l *Link, doubtful bool)
+	// Card gets each Card of the other side. The next frame waits for it. nil: nobody wants them.
+	Card func(l *Link, body []byte)
 	// Lose decides for each frame that leaves or has arrived, a Hello and a heartbeat too, whether it is lost: an experiment with a bad network. It is called
 	// from any goroutine. nil: none is.
 	Lose func(s network.Stream) bool
@@ -232,6 +235,9 @@ func (l *Link) Send(envelope []byte) error {
 	return nil
 }
 
+// SendCard queues a Card, which must fit into a frame as an envelope does, and returns at once. Errors are those of Send.
+func (l *Link) SendCard(body []byte) error { return l.enqueue(appendFrame(nil, kindCard, body)) }
+
 func (l *Link) enqueue(frame []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -289,6 +295,10 @@ func (l *Link) read(r *bufio.Reader) error {
 		case kindPing:
 			if len(body) == 8 {
 				_ = l.enqueue(appendFrame(nil, kindPong, body)) // a full queue answers by silence
+			}
+		case kindCard:
+			if l.handler.Card != nil {
+				l.handler.Card(l, body)
 			}
 		case kindPong:
 			if len(body) == 8 {

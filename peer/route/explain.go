@@ -89,7 +89,7 @@ func (t *Table) direct(s *Surroundings, w delivery.Way) Reason {
 		return ""
 	case s.Hidden:
 		return PolicyHere
-	case s.Rendezvous && !t.Online && t.open.Way == "":
+	case s.Rendezvous && !t.Online && !t.Near && t.open.Way == "":
 		return PeerOffline
 	case w == delivery.WayPunched && !s.Rendezvous:
 		return RendezvousUnreachable
@@ -98,7 +98,7 @@ func (t *Table) direct(s *Surroundings, w delivery.Way) Reason {
 	}
 	switch w {
 	case delivery.WayLAN:
-		return t.whyNotLAN()
+		return t.whyNotLAN(s)
 	case delivery.WayDirect:
 		return t.whyNotDirect(s)
 	default:
@@ -106,8 +106,14 @@ func (t *Table) direct(s *Surroundings, w delivery.Way) Reason {
 	}
 }
 
-func (t *Table) whyNotLAN() Reason {
+// whyNotLAN names the network where that keeps devices from finding each other and nobody else knows where the device is now: a rendezvous would, where
+// the device is connected to it.
+func (t *Table) whyNotLAN(s *Surroundings) Reason {
+	known := s.Rendezvous && t.Online && !t.Addresses.none()
+	untried := t.Addresses.Common && !t.dial.tried()
 	switch {
+	case s.Multicast == MulticastIsFiltered && !known && !untried:
+		return MulticastFiltered
 	case t.Addresses.none():
 		return NoAddressKnown
 	case !t.Addresses.Common:
@@ -145,6 +151,22 @@ func (t *Table) whyNotPunched(s *Surroundings) Reason {
 		return unpunched(s.Here, t.There)
 	}
 	return NotTriedYet
+}
+
+// WhyNotLAN returns why the way lan is not open, or none where a direct way is.
+func (t *Table) WhyNotLAN(s *Surroundings) Reason {
+	if t.open.Way != "" {
+		return ""
+	}
+	return t.stands(s, delivery.WayLAN)
+}
+
+// Forbidden returns the reason why the device may not be dialled at all, or none where it may.
+func (t *Table) Forbidden(s *Surroundings) Reason {
+	if s.Hidden {
+		return PolicyHere
+	}
+	return Excludes(Direct, t.Policy, t.There.Policy)
 }
 
 // Why returns the reason that tells most about why no direct way is open to what may go directly (wanted Direct) or over

@@ -37,6 +37,29 @@ const (
 	PortsChanging       // another one for each destination
 )
 
+// Multicast says whether the network here carries multicast, by which devices on it find each other.
+type Multicast uint8
+
+// What is known of multicast.
+const (
+	MulticastUnknown Multicast = iota
+	MulticastWorks             // an announcement has been heard
+	// MulticastIsFiltered: a device on our network answers, says that it announces itself, and has not been heard.
+	MulticastIsFiltered
+)
+
+// String returns the name of the value: "unknown", "works" or "filtered".
+func (m Multicast) String() string {
+	switch m {
+	case MulticastWorks:
+		return "works"
+	case MulticastIsFiltered:
+		return "filtered"
+	default:
+		return "unknown"
+	}
+}
+
 // Mapping says whether the router maps a port for this device. The values travel.
 type Mapping uint8
 

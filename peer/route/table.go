@@ -30,7 +30,8 @@ type Surroundings struct {
 	Here       Network // Policy in it counts for nothing: each Table has its own
 	Rendezvous bool    // connected
 	Hidden     bool    // this device tells nobody its address and dials nobody
-	Exposed    bool    // this device has a public address of its own
+	Multicast  Multicast
+	Exposed    bool // this device has a public address of its own
 }
 
 // attempt is what is known of trying a way.
@@ -59,6 +60,7 @@ type Table struct {
 	There     Network   // what the device has said
 	Policy    Policy    // ours
 	Online    bool      // at the rendezvous
+	Near      bool      // it announces itself on this network
 	Urgent    bool      // messages wait, and no other way is open
 
 	dial  attempt
