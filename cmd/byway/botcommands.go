@@ -16,16 +16,18 @@ const maxID = 128
 
 // botCommand is one line of input. Fields that a command does not know are ignored.
 type botCommand struct {
-	ID     commandID `json:"id"`
-	Cmd    string    `json:"cmd"`
-	To     string    `json:"to"`
-	User   string    `json:"user"` // the same as To
-	Body   string    `json:"body"`
-	Way    string    `json:"way"`
-	Search string    `json:"search"`
-	Limit  int       `json:"limit"`
-	Accept bool      `json:"accept"`
-	Count  int       `json:"count"` // of ping; 1 when absent
+	ID      commandID `json:"id"`
+	Cmd     string    `json:"cmd"`
+	To      string    `json:"to"`
+	User    string    `json:"user"` // the same as To
+	Body    string    `json:"body"`
+	Way     string    `json:"way"`
+	Search  string    `json:"search"`
+	Limit   int       `json:"limit"`
+	Accept  bool      `json:"accept"`
+	Address string    `json:"address"` // of connect
+	Sweep   bool      `json:"sweep"`   // of find
+	Count   int       `json:"count"`   // of ping; 1 when absent
 }
 
 func (c *botCommand) user() string {
@@ -139,6 +141,8 @@ var botVerbs = map[string]botVerb{
 	"route":   {run: botRoute},
 	"ping":    {run: botPing},
 	"history": {run: botHistory},
+	"connect": {run: botConnect},
+	"find":    {run: botFind},
 	"verify":  {run: botVerify},
 	"read":    {run: botRead},
 	"status":  {run: botStatus},

@@ -28,6 +28,8 @@ func init() {
 		{"route", "[USER]", "every way to USER, and why it is or is not in use", chatRoute},
 		{"ping", "[USER] [COUNT]", "round trips", chatPing},
 		{"way", "[USER | default] [auto|lan|direct|relay|default]", "which ways may be used with USER, or by default; without arguments what is set", chatWay},
+		{"find", "[USER] [sweep]", "look for USER on this network; sweep knocks at every address of it", chatFind},
+		{"connect", "[USER] ADDRESS", "open a direct way at an address that you know", chatConnect},
 		{"verify", "[USER] [accept]", "the safety number; accept once both see the same", chatVerify},
 		{"history", "[USER] [COUNT]", "earlier messages", chatHistory},
 		{"receipts", "[on|off]", "whether contacts learn what you have read", chatReceipts},
@@ -123,10 +125,15 @@ func chatWho(ctx context.Context, c *chat, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
-		return c.say("nobody else is registered yet")
+	st, err := do(ctx, c.s, func(cl *api.Client) (peer.Status, error) { return cl.Status(ctx) })
+	if err != nil {
+		return err
 	}
-	return c.table(whoTable(list, time.Now()))
+	text, err := whoText(list, &st, time.Now())
+	if err != nil {
+		return err
+	}
+	return c.console.Print(text)
 }
 
 func chatRoute(ctx context.Context, c *chat, args []string) error {

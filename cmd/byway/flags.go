@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -162,6 +164,7 @@ func (p *program) logger() (*slog.Logger, error) {
 	}
 	o := &slog.HandlerOptions{Level: level}
 	p.logs.stderr = p.stderr
+	log.SetOutput(io.Discard) // some libraries write to it what is of use to nobody, in the middle of a chat
 	format := p.flags.logFormat
 	if format == "" && isTerminal(p.stderr) {
 		format = "text"

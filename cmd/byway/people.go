@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -34,13 +36,42 @@ func (p *program) who(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	st, err := do(ctx, s, func(c *api.Client) (peer.Status, error) { return c.Status(ctx) })
+	if err != nil {
+		return err
+	}
 	if p.flags.json {
+		if away := whoAway(&st); away != "" {
+			p.warn(away)
+		}
 		return entries(p.lines, "contact", list)
 	}
-	if len(list) == 0 {
-		return p.say("nobody else is registered yet")
+	text, err := whoText(list, &st, time.Now())
+	if err != nil {
+		return err
 	}
-	return p.table(whoTable(list, time.Now()))
+	return p.write(text)
+}
+
+// whoAway says that the rendezvous is not there, where it is not: then only people who were met before are listed, and only those on this network answer.
+func whoAway(st *peer.Status) string {
+	if st.Rendezvous.Connected {
+		return ""
+	}
+	return fmt.Sprintf("the rendezvous is away (%s): listed is whom you have met, and online who answers on this network", clean(cmp.Or(st.Reason, "connecting")))
+}
+
+// whoText is the list of users for people.
+func whoText(list []peer.Contact, st *peer.Status, now time.Time) (string, error) {
+	away := whoAway(st)
+	if away != "" {
+		away += "\n"
+	}
+	if len(list) == 0 && away == "" {
+		return "nobody else is registered yet\n", nil
+	}
+	text, err := columns(whoTable(list, now))
+	return text + away, err
 }
 
 func whoTable(list []peer.Contact, now time.Time) [][]string {

@@ -71,6 +71,7 @@ func (p *program) root() *cobra.Command {
 		p.registerCommand(), p.loginCommand(),
 		p.sendCommand(), p.listenCommand(), p.botCommand(), p.upCommand(),
 		p.whoCommand(), p.routeCommand(), p.wayCommand(), p.pingCommand(), p.traceCommand(), p.verifyCommand(), p.historyCommand(), p.statusCommand(), p.doctorCommand(),
+		p.findCommand(), p.connectCommand(), p.addressCommand(),
 		p.labCommand(), p.demoCommand(), p.versionCommand(),
 	)
 	return root

@@ -33,6 +33,11 @@ func (p *program) complain(err error) {
 	}
 }
 
+// warn writes what a person should know to standard error.
+func (p *program) warn(message string) {
+	terminal.NewPrinter("byway", p.stderr, !isTerminal(p.stderr) || terminal.UTF8(p.getenv)).Warning(message)
+}
+
 // say writes one line for people to standard output.
 func (p *program) say(format string, args ...any) error {
 	return p.write(fmt.Sprintf(format, args...) + "\n")

@@ -76,6 +76,8 @@ func TestVerbs(t *testing.T) {
 		}, "disturb bob {lan 0.5 2s}"},
 		{"interrupt", func(c *Client) error { return c.Interrupt(ctx, 3*time.Second) }, "interrupt 3s"},
 		{"ping", func(c *Client) error { return drop(c.Ping(ctx, "bob", "direct")) }, "ping bob direct"},
+		{"connect", func(c *Client) error { return drop(c.Connect(ctx, "bob", "/ip4/192.168.1.2/tcp/1")) }, "connect bob /ip4/192.168.1.2/tcp/1"},
+		{"find", func(c *Client) error { return drop(c.Find(ctx, "bob", true)) }, "find bob true"},
 		{"verify", func(c *Client) error { return drop(c.Verify(ctx, "bob", true)) }, "verify bob"},
 		{"ways", func(c *Client) error { return drop(c.Ways(ctx, "bob")) }, "ways bob"},
 		{"way", func(c *Client) error { return c.SetWay(ctx, "bob", "relay") }, "way bob relay"},
@@ -345,7 +347,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("got openapi %q, want 3.1", v)
 	}
 	paths, _ := doc["paths"].(map[string]any)
-	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace", "checkup"} {
+	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace", "checkup", "connect", "find"} {
 		if paths["/v1/"+verb] == nil {
 			t.Errorf("no description of /v1/%s", verb)
 		}

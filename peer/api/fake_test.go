@@ -101,6 +101,14 @@ func (f *fake) Verify(_ context.Context, user string, accept bool) (peer.Verific
 	return peer.Verification{User: user, SafetyNumber: "00000", Key: key}, f.note("verify " + user)
 }
 
+func (f *fake) Connect(_ context.Context, user, address string) (peer.Found, error) {
+	return peer.Found{Way: peer.WayLAN}, f.note("connect " + user + " " + address)
+}
+
+func (f *fake) Find(_ context.Context, user string, sweep bool) (peer.Found, error) {
+	return peer.Found{Way: peer.WayLAN}, f.note(fmt.Sprint("find ", user, " ", sweep))
+}
+
 func (f *fake) SetWay(_ context.Context, user, way string) error {
 	return f.note("way " + user + " " + way)
 }

@@ -55,6 +55,7 @@ type node interface {
 	messages
 	contacts
 	experiments
+	neighbours
 	Status(ctx context.Context) (peer.Status, error)
 	Checkup(ctx context.Context) (peer.Checkup, error)
 	subscribe(o peer.EventOptions) (stream, error)

@@ -140,6 +140,7 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	config.CreateHooks = nil // no "$schema" field in answers
 	api := humago.New(mux, config)
 	messageRoutes(api, n)
+	neighbourRoutes(api, n)
 	contactRoutes(api, n)
 	experimentRoutes(api, n)
 	processRoutes(api, n, s)

@@ -32,6 +32,9 @@ func (p *Printer) Hint(cure string) {
 	}
 }
 
+// Warning prints "NAME: warning: message": something that a person should know though the command goes on.
+func (p *Printer) Warning(message string) { p.line("warning", message) }
+
 func (p *Printer) line(kind, text string) {
 	text = Clean(strings.TrimSpace(text))
 	if !p.utf8 {

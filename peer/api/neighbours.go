@@ -1,0 +1,53 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/byway-chat/byway/peer"
+)
+
+// neighbours is what the server asks of a peer about finding contacts on the LAN.
+type neighbours interface {
+	Connect(ctx context.Context, user, address string) (peer.Found, error)
+	Find(ctx context.Context, user string, sweep bool) (peer.Found, error)
+}
+
+type connectInput struct {
+	Body struct {
+		User    string `json:"user"`
+		Address string `json:"address" maxLength:"512" doc:"a multiaddr of TCP or QUIC, with or without /p2p/ and an id"`
+	}
+}
+
+type findInput struct {
+	Body struct {
+		User  string `json:"user"`
+		Sweep bool   `json:"sweep,omitempty" doc:"also knock at every address of the own private networks"`
+	}
+}
+
+func neighbourRoutes(api huma.API, n neighbours) {
+	verb(api, http.MethodPost, "/v1/connect", "Open a direct way to a user at an address", func(ctx context.Context, in *connectInput) (peer.Found, error) {
+		return n.Connect(ctx, in.Body.User, in.Body.Address)
+	})
+	verb(api, http.MethodPost, "/v1/find", "Look for a user on the local network", func(ctx context.Context, in *findInput) (peer.Found, error) {
+		return n.Find(ctx, in.Body.User, in.Body.Sweep)
+	})
+}
+
+// Connect opens a direct way to user at an address that a person has typed or scanned.
+func (c *Client) Connect(ctx context.Context, user, address string) (peer.Found, error) {
+	var in connectInput
+	in.Body.User, in.Body.Address = user, address
+	return post[peer.Found](ctx, c, "/v1/connect", in.Body, again)
+}
+
+// Find looks for user on the local network; with sweep it knocks at every address of it.
+func (c *Client) Find(ctx context.Context, user string, sweep bool) (peer.Found, error) {
+	var in findInput
+	in.Body.User, in.Body.Sweep = user, sweep
+	return post[peer.Found](ctx, c, "/v1/find", in.Body, again)
+}
