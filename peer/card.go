@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
-
-	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/link"
@@ -155,21 +153,28 @@ func (p *Peer) card(allowed route.Ways) ([]byte, error) {
 	return k.append(nil), nil
 }
 
-// keepCards renews our key when it is due and shows our card anew when something on it has changed, whether there is a rendezvous or not. It ends with ctx.
+// keepCards renews our key when it is due, and shows our card anew when something on it has changed, whether there is a rendezvous or not. It ends with ctx.
 func (p *Peer) keepCards(ctx context.Context) {
-	moved, err := p.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated), eventbus.BufSize(16))
-	if err != nil {
-		p.log.Error("own addresses are not watched", slog.Any("error", err))
-		return
-	}
-	defer moved.Close()
+	moved := make(chan struct{}, 1)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() {
+		p.watchAddresses(ctx, func() {
+			for _, told := range []chan struct{}{moved, p.moved} {
+				select {
+				case told <- struct{}{}:
+				default: // it has not been read since the last time
+				}
+			}
+		})
+	})
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-moved.Out():
+		case <-moved:
 		case <-hourly.C:
 			if err := p.rotate(ctx); err != nil && ctx.Err() == nil {
 				p.log.Error("encryption key is not rotated", slog.Any("error", err))

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -19,6 +20,13 @@ import (
 // perAddress is how many connections one address may have here. libp2p's default of 8 would count two people behind one
 // router, or on one machine, as one.
 const perAddress = 256
+
+// Connections a second with one address, either way. libp2p's default of one in five seconds would keep us from a rendezvous that has come back: tries for it
+// count, and they are bounded by a budget of our own.
+const (
+	connsPerSecond = 16
+	connsBurst     = perAddress
+)
 
 // startHost builds the libp2p host of this peer and listens. Where listen is empty it listens on all interfaces, but on loopback only if the rendezvous
 // is on loopback too: then nothing may leave this machine.
@@ -92,6 +100,13 @@ func resourceManager() (network.ResourceManager, error) {
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: perAddress}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: perAddress}},
 		),
+		rcmgr.WithConnRateLimiters(&rate.Limiter{
+			SubnetRateLimiter: rate.SubnetLimiter{
+				IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: rate.Limit{RPS: connsPerSecond, Burst: connsBurst}}},
+				IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: rate.Limit{RPS: connsPerSecond, Burst: connsBurst}}},
+				GracePeriod:      time.Minute,
+			},
+		}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("set network limits: %w", err)

@@ -372,6 +372,7 @@ func (c *core) dropLinks() []*link.Link {
 // improve looks for direct ways to those who are talked to and are there, or for whom something waits while nobody knows who is there. It
 // runs every second.
 func (c *core) improve(now time.Time) {
+	c.settleIn(now)
 	c.alone(now)
 	c.listen(now)
 	for _, ct := range c.contacts {

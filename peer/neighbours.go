@@ -218,6 +218,18 @@ func (c *core) there(name delivery.Account) bool {
 	return false
 }
 
+// settleIn tries all ways again when this device has come to another network.
+func (c *core) settleIn(now time.Time) {
+	c.networks(now)
+	if !c.here.moved {
+		return
+	}
+	c.here.moved = false
+	for _, d := range c.devices {
+		d.ways.Renewed()
+	}
+}
+
 // alone looks, while the rendezvous is away, for those on our own networks that were talked to last: a person wants to see who is there. It runs every second.
 func (c *core) alone(now time.Time) {
 	if c.conn != nil || c.private {

@@ -103,11 +103,12 @@ type Peer struct {
 
 	gate *gate // immutable
 
-	settings     sync.Mutex  // held while a setting changes
-	secretReader atomic.Bool // nobody is told what was read
-	publishing   sync.Mutex  // held while addresses are published, so that the newest word is the last
-	announcing   atomic.Bool // on the LAN
-	rotating     sync.Mutex  // held while the encryption key is renewed
+	settings     sync.Mutex    // held while a setting changes
+	secretReader atomic.Bool   // nobody is told what was read
+	publishing   sync.Mutex    // held while addresses are published, so that the newest word is the last
+	announcing   atomic.Bool   // on the LAN
+	rotating     sync.Mutex    // held while the encryption key is renewed
+	moved        chan struct{} // has one when our addresses have changed
 
 	// written by Up before core is set, immutable after
 	user       rendezvous.Username
@@ -163,7 +164,7 @@ func New(cfg Config) (*Peer, error) {
 		return nil, err
 	}
 	p := &Peer{
-		cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), remapped: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), remapped: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		dials: newDials(), weather: newWeather(), trace: trace.New(),
 	}
 	p.gate = newGate(func() []netip.Prefix { return networksOf(p.host) })

@@ -39,10 +39,12 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-conn.Done():
 			return nil
 		case <-moved.Out():
-			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.host.Addrs())})
+			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.addresses())})
 		case <-p.remapped:
 			now := p.portMapping()
 			p.trace.Add(trace.Step{What: trace.PortMapping, New: now.State, Addrs: now.Addrs})
+		case <-p.moved:
+			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.addresses())})
 		case <-hourly.C:
 		case <-again:
 		}
@@ -147,7 +149,7 @@ func (c *core) shown(records []*rendezvous.Record) bool {
 // peerRecord signs the addresses at which this peer can be dialled for one of the allowed ways. Loopback ones are told only to a rendezvous on this machine.
 func (p *Peer) peerRecord(local bool, allowed route.Ways) ([]byte, error) {
 	var addrs []ma.Multiaddr
-	for _, a := range slices.Concat(mappedAddrs(p.mapper), p.host.Addrs()) {
+	for _, a := range slices.Concat(mappedAddrs(p.mapper), p.addresses()) {
 		if dialable(a) && allowed.Has(wayOver(a)) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
 			addrs = append(addrs, a)
 		}

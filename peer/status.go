@@ -21,7 +21,7 @@ func (p *Peer) status(ctx context.Context) (Status, error) {
 		Rendezvous: Rendezvous{PeerID: p.address.ID.String()}, Version: p.cfg.Version, Started: p.started.UTC(), Addrs: []string{},
 		ReadReceipts: !p.secretReader.Load(), PortMapping: p.portMapping(),
 	}
-	for _, a := range p.host.Addrs() {
+	for _, a := range p.addresses() {
 		out.Addrs = append(out.Addrs, a.String()+"/p2p/"+out.PeerID)
 	}
 	err := c.do(ctx, func() {

@@ -24,6 +24,7 @@ type here struct {
 	waiting []func()       // called when the question under way is answered
 
 	prefixes []netip.Prefix // of our interfaces, each with our own address
+	moved    bool           // they have changed, and improve does not know it yet
 	read     time.Time      // when they were read
 }
 
@@ -79,9 +80,8 @@ func networksOf(h host.Host) []netip.Prefix {
 			}
 		}
 	}
-	listening, _ := h.Network().InterfaceListenAddresses()
-	for _, a := range listening {
-		if ip, ok := ipOf(a); ok && ip.Is4() {
+	for _, a := range h.Network().ListenAddresses() {
+		if ip, ok := ipOf(a); ok && ip.Is4() && !ip.IsUnspecified() {
 			add(netip.PrefixFrom(ip, 24))
 		}
 	}
@@ -99,6 +99,7 @@ func (c *core) networks(now time.Time) []netip.Prefix {
 	h.prefixes, h.read = networksOf(c.host), now
 	if before != nil && !slices.Equal(before, h.prefixes) {
 		c.ears.heard, c.ears.deaf = time.Time{}, time.Time{} // of another network
+		h.moved = true
 	}
 	h.network.IPv4, h.network.IPv6, h.exposed = false, false, false
 	for _, p := range h.prefixes {

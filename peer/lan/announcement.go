@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
@@ -106,7 +107,8 @@ func announced(listening []ma.Multiaddr, carrying []port) []ma.Multiaddr {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b ma.Multiaddr) int { return rank(a) - rank(b) })
+	// A host lists what it listens on in no certain order.
+	slices.SortFunc(out, func(a, b ma.Multiaddr) int { return cmp.Or(rank(a)-rank(b), strings.Compare(a.String(), b.String())) })
 	return out[:min(len(out), maxAddrs)]
 }
 

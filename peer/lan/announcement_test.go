@@ -110,7 +110,7 @@ func TestAnnounced(t *testing.T) {
 	for _, tc := range []struct {
 		name, listening, want string
 	}{
-		{"all interfaces", "/ip4/0.0.0.0/tcp/5 /ip6/::/udp/6/quic-v1", "/ip4/192.168.1.7/tcp/5 /ip4/10.8.0.2/tcp/5 /ip6/2a45::7/udp/6/quic-v1"},
+		{"all interfaces", "/ip4/0.0.0.0/tcp/5 /ip6/::/udp/6/quic-v1", "/ip4/10.8.0.2/tcp/5 /ip4/192.168.1.7/tcp/5 /ip6/2a45::7/udp/6/quic-v1"},
 		{"one interface", "/ip4/10.8.0.2/tcp/5", "/ip4/10.8.0.2/tcp/5"},
 		{"loopback", "/ip4/127.0.0.1/tcp/5 /ip6/::1/tcp/5", ""},
 		{"an address that has gone", "/ip4/192.168.9.9/tcp/5", ""},
