@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/byway-chat/byway/crypto/identity"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
@@ -66,17 +68,26 @@ func parseCard(b []byte) (card, error) {
 	return k, nil
 }
 
-// cardsApart is how often a card of one device is looked at: its signatures cost time.
-const cardsApart = time.Second
+// How often a card of one device is looked at: its signatures cost time.
+const (
+	cardsPerSecond = 1
+	cardsBurst     = 8
+)
 
 // fromCard takes what the device at the other end of a link shows. The device is authenticated, what it shows is checked like anything of the directory.
 func (c *core) fromCard(l *link.Link, body []byte) {
 	c.post(func() {
 		d, now := c.devices[l.Remote().Fingerprint], time.Now()
-		if d == nil || d.link != l || now.Sub(d.carded) < cardsApart {
+		if d == nil || d.link != l {
 			return
 		}
-		d.carded = now
+		if d.cards == nil {
+			d.cards = rate.NewLimiter(cardsPerSecond, cardsBurst)
+		}
+		if !d.cards.AllowN(now, 1) {
+			c.log.Info("a device shows too many cards", slog.String("device", d.Fingerprint.Device()))
+			return
+		}
 		k, err := parseCard(body)
 		if err == nil {
 			err = c.learnCard(now, d, &k)
@@ -170,17 +181,21 @@ func (p *Peer) keepCards(ctx context.Context) {
 	})
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-moved:
-		case <-hourly.C:
+	for due := true; ; {
+		if due {
 			if err := p.rotate(ctx); err != nil && ctx.Err() == nil {
 				p.log.Error("encryption key is not rotated", slog.Any("error", err))
 			}
 		}
 		p.core.post(p.core.showCards)
+		due = false
+		select {
+		case <-ctx.Done():
+			return
+		case <-moved:
+		case <-hourly.C:
+			due = true
+		}
 	}
 }
 

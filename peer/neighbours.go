@@ -51,9 +51,9 @@ type nearby struct {
 
 // place is what is known of where a device is besides what it publishes. Owned by the core.
 type place struct {
-	nearby  []nearby  // where it was heard or named, the latest last
-	renewed time.Time // when one of them last made us dial at once
-	carded  time.Time // when its latest card was looked at
+	nearby  []nearby      // where it was heard or named, the latest last
+	renewed time.Time     // when one of them last made us dial at once
+	cards   *rate.Limiter // of those that it shows; nil until the first
 	// announces says that it announces itself on its network, so that we should hear it where ours is the same; since is when a link over such a one was opened.
 	announces bool
 	since     time.Time

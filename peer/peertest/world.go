@@ -44,9 +44,10 @@ type World struct {
 	nodes   int // addresses given so far
 	keys    int // given so far
 
-	server *server.Server
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
+	server  *server.Server
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+	address string // of the rendezvous, since it was started first
 
 	mu      sync.Mutex // guards the following, which packets ask for
 	latency time.Duration
@@ -101,6 +102,7 @@ func (w *World) StartRendezvous() {
 		}
 	})
 	<-s.Ready()
+	w.address = s.Address().Addrs[0]
 }
 
 // StopRendezvous drains and stops it. It may be called when it is stopped.
@@ -120,8 +122,8 @@ func (w *World) KillRendezvous() {
 	w.CutRendezvous(false)
 }
 
-// Address is the rendezvous's full address.
-func (w *World) Address() string { return w.server.Address().Addrs[0] }
+// Address is the rendezvous's full address, also while it is away.
+func (w *World) Address() string { return w.address }
 
 func link() simnet.NodeBiDiLinkSettings {
 	speed := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
