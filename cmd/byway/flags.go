@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -164,7 +162,7 @@ func (p *program) logger() (*slog.Logger, error) {
 	}
 	o := &slog.HandlerOptions{Level: level}
 	p.logs.stderr = p.stderr
-	log.SetOutput(io.Discard) // some libraries write to it what is of use to nobody, in the middle of a chat
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // libraries write to it, and to that of package log, what is of use to nobody, in the middle of a chat
 	format := p.flags.logFormat
 	if format == "" && isTerminal(p.stderr) {
 		format = "text"
