@@ -60,6 +60,13 @@ func (g *gate) setOthers(allowed route.Ways) {
 	g.others = allowed
 }
 
+// everybody returns the ways that devices may use of which nothing is known: what everybody may learn.
+func (g *gate) everybody() route.Ways {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.others
+}
+
 // allowed returns the ways between this and a device.
 func (g *gate) allowed(id peer.ID) route.Ways {
 	g.mu.Lock()

@@ -66,15 +66,15 @@ type ears struct {
 	deaf  time.Time // when a device on our network was found not to have been heard; zero: none was
 }
 
-// joinNeighbours announces this peer to its contacts on the LAN and listens for theirs until ctx ends. Where it listens on loopback alone, nothing leaves this machine.
+// joinNeighbours announces this peer to its contacts on the LAN and listens for theirs until ctx ends. Where it listens on loopback alone, nothing leaves this machine;
+// where the policy for all is relay, it listens and tells nothing, as to the directory.
 func (p *Peer) joinNeighbours(ctx context.Context) {
 	if p.cfg.NoMDNS || p.cfg.Private || !p.beyondLoopback() {
 		return
 	}
-	p.announcing.Store(true)
 	p.core.post(func() { p.core.ears.on = true })
 	self := p.host.ID()
-	withdraw := lan.Announce(self, p.host.Network().ListenAddresses, p.log)
+	withdraw := lan.Announce(self, p.announce, p.log)
 	defer withdraw()
 	heard, stop := lan.Neighbours(ctx, self, p.log)
 	defer stop()
@@ -86,6 +86,16 @@ func (p *Peer) joinNeighbours(ctx context.Context) {
 		}
 		p.core.post(func() { p.core.announced(time.Now(), a) })
 	}
+}
+
+// announce returns what this peer listens on, as far as everybody on the LAN may know it. It runs outside the core.
+func (p *Peer) announce() []ma.Multiaddr {
+	told := p.gate.everybody().Has(WayLAN)
+	p.announcing.Store(told)
+	if !told {
+		return nil
+	}
+	return p.host.Network().ListenAddresses()
 }
 
 // beyondLoopback reports whether anybody off this machine could dial us.
