@@ -67,6 +67,7 @@ func desk(t *testing.T) (*core, *Subscription) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.core = c
 	if err := c.load(context.Background()); err != nil {
 		t.Fatal(err)
 	}

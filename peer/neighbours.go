@@ -54,9 +54,9 @@ type place struct {
 	nearby  []nearby      // where it was heard or named, the latest last
 	renewed time.Time     // when one of them last made us dial at once
 	cards   *rate.Limiter // of those that it shows; nil until the first
-	// announces says that it announces itself on its network, so that we should hear it where ours is the same; since is when a link over such a one was opened.
+	// announces says that it announces itself on its network, so that we should hear it where ours is the same; beside is when a link over such a one was opened.
 	announces bool
-	since     time.Time
+	beside    time.Time
 }
 
 // ears is what this device knows of multicast on its network. Owned by the core.
@@ -196,10 +196,10 @@ func (c *core) rememberReached(d *device, conn network.Conn, dialled bool) {
 // linked is called when a link to a device is open.
 func (c *core) linked(now time.Time, d *device, conn network.Conn, dialled bool) {
 	c.rememberReached(d, conn, dialled)
-	d.since = time.Time{}
+	d.beside = time.Time{}
 	if ip, ok := ipOf(conn.RemoteMultiaddr()); ok && d.linkWay == WayLAN && !ip.IsLoopback() {
 		if slices.ContainsFunc(c.networks(now), func(n netip.Prefix) bool { return n.Contains(ip) && n.Addr().Unmap() != ip }) {
-			d.since = now
+			d.beside = now
 		}
 	}
 	c.showCard(d)
@@ -270,7 +270,7 @@ func (c *core) listen(now time.Time) {
 		return
 	}
 	for _, d := range c.devices {
-		if d.link != nil && d.announces && !d.since.IsZero() && now.Sub(d.since) >= deafAfter {
+		if d.link != nil && d.announces && !d.beside.IsZero() && now.Sub(d.beside) >= deafAfter {
 			c.ears.deaf = now
 		}
 	}
