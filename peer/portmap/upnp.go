@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -24,6 +25,33 @@ const (
 	description = "byway"
 	otherPorts  = 3 // that are tried where the wanted one is taken
 )
+
+// maxAnswer bounds what is read of one answer, in bytes.
+const maxAnswer = 256 << 10
+
+// asking is the client for all requests: it goes to the gateway itself, not by a proxy and not where that sends it, and reads no more than maxAnswer.
+var asking = &http.Client{
+	Timeout:       upnpTime,
+	Transport:     bounded{&http.Transport{DisableKeepAlives: true}},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// The library fetches descriptions by a client of its own, which nobody else in this program uses.
+func init() { goupnp.HTTPClientDefault = asking }
+
+// bounded ends each answer after maxAnswer bytes.
+type bounded struct{ base http.RoundTripper }
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.base.RoundTrip(r)
+	if err == nil {
+		answer.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(answer.Body, maxAnswer), answer.Body}
+	}
+	return answer, err
+}
 
 // wan is what the services of UPnP routers have in common.
 type wan interface {
@@ -74,7 +102,7 @@ func describe(ctx context.Context, where *url.URL, gateway netip.Addr) wan {
 		return nil
 	}
 	own := func(c *goupnp.ServiceClient) bool {
-		c.SOAPClient.HTTPClient = http.Client{Timeout: upnpTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		c.SOAPClient.HTTPClient = *asking
 		return on(&c.SOAPClient.EndpointURL, gateway)
 	}
 	two, _ := internetgateway2.NewWANIPConnection2ClientsFromRootDevice(root, where) // without a client there is none of the kind
