@@ -301,9 +301,13 @@ func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration)
 			l.End(errors.New("another link to this device is in use"))
 			return
 		}
-		old.End(errReplaced)
-		d.hears(old.Heard(), d.linkWay, SignHeartbeat)
-		c.noteLinkDown(d, old, errReplaced.Error())
+		if now.Sub(old.Heard()) < link.Heartbeat {
+			old.End(errReplaced)
+			d.hears(old.Heard(), d.linkWay, SignHeartbeat)
+			c.noteLinkDown(d, old, errReplaced.Error())
+		} else { // it was dead
+			c.linkDown(d, old, errReplaced.Error())
+		}
 	}
 	oldWay := c.wayTo(d)
 	conn := l.Stream().Conn()

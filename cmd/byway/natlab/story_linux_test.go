@@ -80,7 +80,8 @@ func (s *storyteller) steps() (all []step, err error) {
 }
 
 // tells reports how the story differs from the scenes: of each cut it must tell, in this order, that the way was doubted or lost, where it was given up that
-// messages went by the relay, and then that it was there again, with the reason and the time of each change.
+// messages went by the relay, and then that it was there again, with the reason and the time of each change. Who has not noticed before the other side dials
+// anew has a link replaced instead.
 func (s *storyteller) tells(scenes []scene) error {
 	all, err := s.steps()
 	if err != nil {
@@ -101,11 +102,11 @@ func (s *storyteller) tells(scenes []scene) error {
 		err := find("the way is cut", c.from, c.to, func(v step) bool { return v.What == "doubt" || v.What == "link-down" })
 		if err == nil && c.given {
 			err = find("the way is given up", c.from, c.to, func(v step) bool {
-				return v.What == "way" && v.New == "relay" && v.Old != "" && v.Why != "" && v.MS != nil
+				return v.What == "way" && v.New == "relay" && v.Old != "" && v.Why != "" && v.MS != nil || v.What == "link-down" && v.Why == "replaced"
 			})
 			if err == nil {
 				err = find("another is found", c.from, c.to, func(v step) bool {
-					return v.What == "way" && v.Old == "relay" && v.New != "" && v.Why != "" && v.MS != nil
+					return v.What == "way" && v.Old == "relay" && v.New != "" && v.Why != "" && v.MS != nil || v.What == "link-up"
 				})
 			}
 		} else if err == nil {
