@@ -27,6 +27,7 @@ const (
 	talkFirst = time.Second           // of a conversation before its fault, and at its end
 	backWait  = 45 * time.Second      // until a way is in use again after a fault
 	settleFor = 30 * time.Second      // until what is under way has arrived
+	lastFor   = 75 * time.Second      // the same at the end: a message that was lost often is sent again after a minute
 	showFor   = 5 * time.Second       // until the recipient has shown what has arrived
 	clearUp   = 5 * time.Second       // for ending the faults
 )
@@ -184,7 +185,7 @@ func (e *experiment) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return e.settle(ctx)
+	return e.settleWithin(ctx, lastFor)
 }
 
 // note says on the screen what is being done.
@@ -288,8 +289,10 @@ func (e *experiment) burst(ctx context.Context, steps []lab.Step) error {
 }
 
 // settle waits until everything sent has come to its end, and where the recipient can be seen until it has shown that.
-func (e *experiment) settle(ctx context.Context) error {
-	timed, cancel := context.WithTimeout(ctx, settleFor)
+func (e *experiment) settle(ctx context.Context) error { return e.settleWithin(ctx, settleFor) }
+
+func (e *experiment) settleWithin(ctx context.Context, patience time.Duration) error {
+	timed, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		n, changed := e.rec.Waiting()
