@@ -13,14 +13,11 @@ import (
 
 	"github.com/huin/goupnp"
 	"github.com/huin/goupnp/dcps/internetgateway2"
-	"github.com/huin/goupnp/httpu"
-	"github.com/huin/goupnp/ssdp"
 )
 
 const (
-	upnpSearch = 2 * time.Second // for answers to the search; it lasts so long in any case
+	upnpSearch = 2 * time.Second // for answers to the search
 	upnpTime   = 3 * time.Second // for one request
-	igd        = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 	// description is what the router's own pages show.
 	description = "byway"
 	otherPorts  = 3 // that are tried where the wanted one is taken
@@ -66,33 +63,20 @@ type upnpRouter struct {
 	own string // our address towards it
 }
 
-// UPnP finds a router that speaks UPnP. Only what the gateway itself answers is looked at, and only addresses on it are asked.
+// UPnP finds a router that speaks UPnP. Only the gateway is heard, and only addresses on it are asked.
 func UPnP(ctx context.Context, gateway, own netip.Addr) (Router, error) {
-	client, err := httpu.NewHTTPUClientAddr(own.String())
-	if err != nil {
-		return nil, fmt.Errorf("search by UPnP: %w", err)
-	}
-	defer func() { _ = client.Close() }()
 	searching, cancel := context.WithTimeout(ctx, upnpSearch)
 	defer cancel()
-	answers, err := ssdp.RawSearch(searching, client, igd, 2) //nolint:bodyclose // 2026-11-23: each answer is one datagram, in memory
+	places, err := descriptions(searching, gateway, own)
 	if err != nil {
 		return nil, fmt.Errorf("search by UPnP: %w", err)
 	}
-	for _, answer := range answers {
-		if where, err := answer.Location(); err == nil && on(where, gateway) {
-			if w := describe(ctx, where, gateway); w != nil {
-				return upnpRouter{wan: w, own: own.String()}, nil
-			}
+	for where := range places {
+		if w := describe(ctx, where, gateway); w != nil {
+			return upnpRouter{wan: w, own: own.String()}, nil
 		}
 	}
 	return nil, errors.New("search by UPnP: the gateway does not answer")
-}
-
-// on reports whether a URL is one of the gateway.
-func on(where *url.URL, gateway netip.Addr) bool {
-	host, err := netip.ParseAddr(where.Hostname())
-	return err == nil && where.Scheme == "http" && host.Unmap() == gateway
 }
 
 // describe reads the description of a router, and returns its service for mappings or nil.
@@ -133,7 +117,11 @@ func (r upnpRouter) External(ctx context.Context) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("ask by UPnP: %w", err)
 	}
-	return netip.ParseAddr(text)
+	outer, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("ask by UPnP: %w", err)
+	}
+	return outer, nil
 }
 
 // Map asks for a lease, and for one without an end where the router knows no other: some refuse the one and some the other.
