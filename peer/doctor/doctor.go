@@ -4,13 +4,14 @@
 // What it reports is made to be pasted into a public place. Without Config.Full it has no name of a user, no public address, no PeerID, no host name
 // and no path with the name of a person in it; and it never has a password, a key, a token or a text of a message.
 //
-// It looks at the home without taking its lock, and dials the rendezvous under a PeerID of its own that ends with it, so it works beside a running peer and without one. What
+// It looks at the home without keeping its lock, and dials the rendezvous under a PeerID of its own that ends with it, so it works beside a running peer and without one. What
 // only a peer can know it asks the one that Config.Ask finds.
 package doctor
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -118,6 +119,8 @@ func (e *examination) fail(name string, err error) {
 
 // skip reports a step that was not carried out.
 func (e *examination) skip(name, why string) { e.add(Step{Name: name, State: Skipped, Detail: why}) }
+
+func inWords(d time.Duration) string { return fmt.Sprintf("%.1f ms", *milliseconds(d)) }
 
 func milliseconds(d time.Duration) *float64 {
 	ms := float64(d.Microseconds()) / 1000

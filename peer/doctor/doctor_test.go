@@ -115,6 +115,32 @@ func TestHomes(t *testing.T) {
 	}
 }
 
+// What is wrong with an address is told, and nothing of it: there may be an invitation in it, or the name of a host.
+func TestAddressOfRendezvous(t *testing.T) {
+	const id = "/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+	for given, want := range map[string]map[string]string{
+		"https://secret.example.org/?i=secret": {"rendezvous": "failed usage"},
+		"/dns4/secret/tcp/1":                   {"rendezvous": "failed usage"},
+		"byway://secret!/x?i=secret":           {"rendezvous": "failed usage"},
+		"/dns4/secret..x/tcp/1" + id:           {"rendezvous": "ok", "rendezvous-tcp": "failed rendezvous-unreachable"},
+	} {
+		got, steps := states(t, Config{Home: t.TempDir(), Version: "test", Rendezvous: given})
+		for name, want := range want {
+			if got[name] != want {
+				t.Errorf("%s: %s: got %q, want %q", given, name, got[name], want)
+			}
+		}
+		for _, s := range steps {
+			if strings.Contains(s.Detail+s.Hint, "secret") || s.State == Failed && s.Hint == "" {
+				t.Errorf("%s: got %+v", given, s)
+			}
+			if s.Name == "rendezvous-tcp" && s.State == Failed && s.Detail != "its name has no address" {
+				t.Errorf("%s: got %+v", given, s)
+			}
+		}
+	}
+}
+
 // What the peer says becomes steps, without names, public addresses and identities.
 func TestWhatThePeerSays(t *testing.T) {
 	heard := time.Now().Add(-4 * time.Second)

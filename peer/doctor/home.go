@@ -105,7 +105,7 @@ func (e *examination) lookAtDisk(context.Context) {
 		return
 	}
 	took := time.Since(began)
-	s := Step{Name: "disk", State: OK, MS: milliseconds(took), Detail: fmt.Sprintf("written and synced in %v", took.Round(100*time.Microsecond))}
+	s := Step{Name: "disk", State: OK, MS: milliseconds(took), Detail: "written and synced in " + inWords(took)}
 	if took > slowSync {
 		s.State, s.Hint = Warning, "each message waits so long before it is accepted: the disk is slow or very busy"
 	}

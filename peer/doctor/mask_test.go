@@ -15,6 +15,7 @@ func TestHide(t *testing.T) {
 	m.forget("bob")
 	m.forget("al")
 	m.forget("")
+	m.wrong = `https://join.example.org/?i=TOKEN chat.example.org:29929`
 	for _, tc := range []struct{ text, want string }{
 		{"open /home/maria/.local/share/byway/keystore.age: no", "open <home>/keystore.age: no"},
 		{"open /home/maria/x: no", "open ~/x: no"},
@@ -25,6 +26,10 @@ func TestHide(t *testing.T) {
 		{"/ip6/2a45::10/udp/1/quic-v1 /ip6/fd00::1/tcp/1 /ip6/::1/tcp/1", "/ip6/(public IPv6)/udp/1/quic-v1 /ip6/fd00::1/tcp/1 /ip6/::1/tcp/1"},
 		{"192.168.1.5/24, 10.0.0.1, 127.0.0.1:80 and 12:30:45", "192.168.1.5/24, 10.0.0.1, 127.0.0.1:80 and 12:30:45"},
 		{"/dns4/chat.example.org/tcp/1 /dns/a.b /dnsaddr/c", "/dns4/…/tcp/1 /dns/… /dnsaddr/…"},
+		{"bob bob bob and Bob", "… … … and …"},
+		{"/ip6/2a45:1:2::/tcp/1 [2a45:1:2::]:1 2a45:1:2::: no", "/ip6/(public IPv6)/tcp/1 [(public IPv6)]:1 (public IPv6): no"},
+		{"failed:2a45::10: no; code:2a45:1:2:3:4:5:6:7", "fail(public IPv6): no; co(public IPv6)"},
+		{`"https://join.example.org/?i=TOKEN" is not an address, "chat.example.org:29929" neither, but "z" is`, `"…" is not an address, "…" neither, but "z" is`},
 		{"byway://chat.example.org:29929/12D3KooWx?i=TOKEN is wrong", "byway://… is wrong"},
 		{"a\x1b[2Jb\nc", "a\uFFFD[2Jb c"},
 	} {
@@ -34,7 +39,8 @@ func TestHide(t *testing.T) {
 	}
 	full := newMask(Config{Home: "/home/maria/b", Full: true})
 	full.forget("bob")
-	if got := full.hide("bob at 45.1.2.3 in /home/maria/b by byway://h:1/x?i=TOKEN \x1b"); got != "bob at 45.1.2.3 in /home/maria/b by byway://… \uFFFD" {
+	full.wrong = "h?i=TOKEN"
+	if got := full.hide("bob at 45.1.2.3 in /home/maria/b by byway://h:1/x?i=TOKEN \x1b not \"h?i=TOKEN\""); got != "bob at 45.1.2.3 in /home/maria/b by byway://… \uFFFD not \"…\"" {
 		t.Errorf("full: got %q", got)
 	}
 }
@@ -53,7 +59,7 @@ func TestNoPublicAddressIsShown(t *testing.T) {
 		if a.Is4In6() || a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
 			t.Skip("not public")
 		}
-		form := rapid.SampledFrom([]string{"/ip4/%s/tcp/1", "[%s]:80", "dial %s", "%s", "%s, x", "(%s)", "/ip6/%s/udp/9/quic-v1"}).Draw(t, "form")
+		form := rapid.SampledFrom([]string{"/ip4/%s/tcp/1", "[%s]:80", "dial %s", "%s", "%s, x", "(%s)", "/ip6/%s/udp/9/quic-v1", "%s: no", "%s.", "error:%s", "code:%s"}).Draw(t, "form")
 		if got := m.hide(fmt.Sprintf(form, a)); strings.Contains(got, a.String()) {
 			t.Fatalf("%s is shown in %q", a, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,8 +100,14 @@ func (e *examination) lookAtRendezvous(ctx context.Context) {
 		if told, ok := errors.AsType[*rendezvous.AddressError](err); ok {
 			bad.Hint = told.Hint
 		}
+		e.mask.wrong = text
 		e.fail("rendezvous", bad)
 		return
+	}
+	for _, a := range address.Addrs {
+		if name := hostName(a); name != "" {
+			e.mask.forget(name)
+		}
 	}
 	e.add(Step{Name: "rendezvous", State: OK, Detail: from + ": " + places(address.Addrs)})
 	e.reach(ctx, address.AddrInfo())
@@ -117,15 +124,14 @@ func (e *examination) search(ctx context.Context) {
 		e.fail("rendezvous", missing)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	searching, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
-	found, stop := lan.Browse(ctx, "", slog.New(slog.DiscardHandler))
+	found, stop := lan.Browse(searching, "", slog.New(slog.DiscardHandler))
 	defer stop()
 	for info := range found {
 		e.add(Step{Name: "rendezvous", State: OK, Detail: "found on the local network: " + places(info.Addrs)})
-		cancel()
 		stop()
-		e.reach(context.WithoutCancel(ctx), info)
+		e.reach(ctx, info)
 		return
 	}
 	e.fail("rendezvous", missing)
@@ -151,17 +157,19 @@ func (e *examination) reach(ctx context.Context, info libpeer.AddrInfo) {
 		e.local = e.local || manet.IsIPLoopback(a)
 	}
 	var steps []Step
+	var errs []error // nil of those that answer or were not asked
 	reached := false
 	for _, name := range []string{"rendezvous-tcp", "rendezvous-quic"} {
-		if len(over[name]) == 0 {
-			steps = append(steps, Step{Name: name, State: Skipped, Detail: "the address of the rendezvous names none"})
-			continue
+		s, err := Step{Name: name, State: Skipped, Detail: "the address of the rendezvous names none"}, error(nil)
+		if len(over[name]) > 0 {
+			s, err = e.dial(ctx, name, libpeer.AddrInfo{ID: info.ID, Addrs: over[name]})
+			reached = reached || err == nil
 		}
-		s, ok := e.dial(ctx, name, libpeer.AddrInfo{ID: info.ID, Addrs: over[name]})
-		steps, reached = append(steps, s), reached || ok
+		steps, errs = append(steps, s), append(errs, err)
 	}
-	for _, s := range steps {
-		if s.State == Failed && reached && s.Code == peer.CodeRendezvousUnreachable {
+	for i, s := range steps {
+		silent := s.Code == peer.CodeRendezvousUnreachable && !errors.Is(errs[i], client.ErrWrongIdentity)
+		if s.State == Failed && reached && silent {
 			s.State, s.Code = Warning, ""
 			s.Hint = "it works without; let this port through in the firewalls for more ways"
 			if s.Name == "rendezvous-quic" {
@@ -173,7 +181,7 @@ func (e *examination) reach(ctx context.Context, info libpeer.AddrInfo) {
 }
 
 // dial makes one connection under a PeerID of its own, and hears what the rendezvous says first.
-func (e *examination) dial(ctx context.Context, name string, info libpeer.AddrInfo) (s Step, ok bool) {
+func (e *examination) dial(ctx context.Context, name string, info libpeer.AddrInfo) (s Step, err error) {
 	s = Step{Name: name, State: Failed, Code: peer.CodeRendezvousUnreachable}
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
@@ -181,7 +189,7 @@ func (e *examination) dial(ctx context.Context, name string, info libpeer.AddrIn
 		libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(libp2pquic.NewTransport), libp2p.ResourceManager(nil))
 	if err != nil {
 		s.Code, s.Detail = peer.CodeFailed, "the network cannot be used: "+err.Error()
-		return s, false
+		return s, err
 	}
 	defer func() { _ = h.Close() }()
 	began := time.Now()
@@ -192,16 +200,27 @@ func (e *examination) dial(ctx context.Context, name string, info libpeer.AddrIn
 		s.Code, s.Detail, s.Hint = peer.CodeNotARendezvous, "what answers there is not a rendezvous", "check the address with `rendezvous address` where it is served"
 	case errors.Is(err, client.ErrWrongIdentity):
 		s.Detail, s.Hint = "another rendezvous answers there than the one expected", "do not sign in there; ask the operator for the present address"
+	case errors.Is(err, swarm.ErrNoGoodAddresses) && !slices.ContainsFunc(info.Addrs, func(a ma.Multiaddr) bool { return hostName(a) == "" }):
+		s.Detail, s.Hint = "its name has no address", "check the name, and the name server (DNS) of this network; an address by number needs none"
 	case err != nil:
 		s.Detail, s.Hint = "no answer: "+causes(err), "check that `rendezvous serve` runs there, and that its port is open in the firewalls between"
 	default:
 		offset := time.Until(time.UnixMilli(int64(conn.Welcome().GetTimeMs()))) + took/2
 		e.offset = &offset
-		s = Step{Name: name, State: OK, MS: milliseconds(took), Detail: fmt.Sprintf("answers in %v", took.Round(100*time.Microsecond))}
+		s = Step{Name: name, State: OK, MS: milliseconds(took), Detail: "answers in " + inWords(took)}
 		_ = conn.Close() // it has said what was wanted
-		return s, true
 	}
-	return s, false
+	return s, err
+}
+
+// hostName returns the DNS name in an address, or none.
+func hostName(a ma.Multiaddr) string {
+	for _, dns := range []int{ma.P_DNS, ma.P_DNS4, ma.P_DNS6} {
+		if name, err := a.ValueForProtocol(dns); err == nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // causes says of each address why it did not answer.

@@ -107,11 +107,10 @@ func (e *examination) network(check *peer.Checkup) {
 	case n.UDP == "blocked":
 		s.State, s.Hint = Warning, route.UDPBlockedHere.Remedy()
 		s.Detail = "UDP does not pass to the rendezvous and back."
+	case n.UDP == "works":
+		s.Detail = "UDP passes, the router leaves ports as they are"
 	default:
-		s.Detail = fmt.Sprintf("UDP %s, the router leaves ports as they are", map[string]string{"works": "passes"}[n.UDP])
-		if n.UDP != "works" {
-			s.Detail = "the router leaves ports as they are"
-		}
+		s.Detail = "the router leaves ports as they are"
 	}
 	if len(check.Seen) > 0 {
 		s.Detail += "; seen at " + strings.Join(check.Seen, " ")
