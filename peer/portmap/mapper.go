@@ -30,7 +30,7 @@ type Options struct {
 	Logger  *slog.Logger // nil: discard
 	Changed func()       // called by the Mapper's goroutine when Mappings are others; it must not call Close
 	Gateway func() (gateway, own netip.Addr, err error)
-	Finders []Finder // asked side by side, and the first in the list that has answered in time is used
+	Finders []Finder // asked side by side; the first that answers is used
 }
 
 // Mapper keeps mappings.
@@ -192,25 +192,23 @@ func wanted(old []Mapping, p Port) uint16 {
 // find asks by all protocols at once, and waits for none when one has answered.
 func (m *Mapper) find(ctx context.Context, gateway netip.Addr) (found Router) {
 	ctx, cancel := context.WithCancel(ctx)
-	answers := make([]chan Router, len(m.o.Finders))
-	var all sync.WaitGroup
-	for i, f := range m.o.Finders {
-		answers[i] = make(chan Router, 1)
-		all.Go(func() {
+	answers := make(chan Router, len(m.o.Finders))
+	for _, f := range m.o.Finders {
+		go func() {
 			r, err := f(ctx, gateway, m.own)
 			if err != nil {
 				m.o.Logger.Debug("the router does not answer", slog.Any("error", err))
 			}
-			answers[i] <- r
-		})
+			answers <- r
+		}()
 	}
-	for _, c := range answers {
-		if found == nil {
-			found = <-c
+	for range m.o.Finders { // all, so that none outlives the Mapper
+		if r := <-answers; r != nil && found == nil {
+			found = r
+			cancel()
 		}
 	}
 	cancel()
-	all.Wait()
 	return found
 }
 

@@ -3,8 +3,10 @@ package portmap
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -175,6 +177,24 @@ func TestKept(t *testing.T) {
 			}
 			if len(w.leases) != 0 {
 				t.Errorf("not given back: %v", w.leases)
+			}
+		})
+	}
+}
+
+// TestFirstAnswer: a protocol that the router does not understand is not waited for, whichever it is.
+func TestFirstAnswer(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			finders := []Finder{w.never, w.find}
+			if first {
+				slices.Reverse(finders)
+			}
+			began := time.Now()
+			found := (&Mapper{o: Options{Finders: finders, Logger: slog.New(slog.DiscardHandler)}}).find(t.Context(), home)
+			if took := time.Since(began); found == nil || took > 0 {
+				t.Errorf("found %v after %v", found, took)
 			}
 		})
 	}
