@@ -74,8 +74,11 @@ func (g *pinging) run(ctx context.Context, s *session) error {
 			}
 		}
 		pong, err := g.p.ping(ctx, s, g.user, g.way)
-		if err != nil && ctx.Err() != nil && len(list) > 0 {
-			return errors.Join(context.Cause(ctx), g.summary(summarise(list)))
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil && len(list) > 0 {
+			return errors.Join(err, g.summary(summarise(list)))
 		}
 		if err != nil {
 			return err

@@ -65,15 +65,13 @@ func (t *tracing) run(ctx context.Context, s *session) error {
 		if err := s.replace(ctx, client); err != nil {
 			return err
 		}
-		t.o.After = 0 // the story of another peer has other numbers
+		t.o.After, t.o.New = 0, false // the story of another peer has other numbers, and all of it is new
 	}
 }
 
 // follow prints what one peer tells, to the end; opened says whether it has begun. The error is ErrGone also where nothing more is to be told.
 func (t *tracing) follow(ctx context.Context, client *api.Client) (opened bool, err error) {
-	o := t.o
-	o.New = o.New && o.After == 0
-	sub, err := client.Trace(ctx, o)
+	sub, err := client.Trace(ctx, t.o)
 	if err != nil {
 		return false, err
 	}
@@ -82,7 +80,9 @@ func (t *tracing) follow(ctx context.Context, client *api.Client) (opened bool, 
 		if err != nil {
 			return true, err
 		}
-		t.o.After = max(t.o.After, step.Seq)
+		if step.Seq > 0 {
+			t.o.After, t.o.New = step.Seq, false
+		}
 		if err := t.p.lines.step(step); err != nil {
 			return true, err
 		}
