@@ -46,6 +46,7 @@ type device struct {
 	since    time.Time // when link was taken into use
 	ways     route.Table
 	seen     map[Way]*experience
+	steps    *rate.Limiter      // of what is told of it in the story of the ways; nil: nothing was yet
 	punch    *punch             // under way, or nil
 	punched  string             // the latest connection that a punch has made
 	told     []ma.Multiaddr     // its addresses for the latest punch

@@ -6,6 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/link"
@@ -27,10 +28,19 @@ func (p *Peer) Trace(o trace.Options) (*trace.Reader, error) {
 	return p.trace.Follow(o), nil
 }
 
+// What happens on the way to one device has so much room in the story: the device causes much of it, by opening links and closing them if by nothing else.
+const (
+	stepsPerSecond = 5
+	stepsBurst     = trace.Size / 16
+)
+
 // note adds to the story what happens on the way to a device.
 func (c *core) note(d *device, e trace.Step) {
+	if d.steps == nil {
+		d.steps = rate.NewLimiter(stepsPerSecond, stepsBurst)
+	}
 	e.User, e.Device = string(d.contact.Name), d.Fingerprint.Device()
-	c.trace.Add(e)
+	c.trace.AddWithin(d.steps, e)
 }
 
 // noteCaused is note for what the device can cause as often as it likes.

@@ -3,7 +3,7 @@
 //
 // A Log holds the latest [Size] events and never waits for a reader. What a reader has missed, because it was slow or because it came
 // late, it is told as one event [Lost] with the number of them: nothing falls off in silence. What others can cause as often as they like is added by
-// [Log.AddCaused], which lets only some of it in, so that nobody can push the story out.
+// [Log.AddCaused] or [Log.AddWithin], which let only some of it in, so that nobody can push the story out.
 //
 // An event has names of users, ids of devices, addresses and errors in it. It never has a text of a message, a key, a password or a
 // token: there is no field for one, and texts of others are cleaned and cut by Add.

@@ -19,11 +19,11 @@ type Log struct {
 	last    uint64        // guarded by mu; seq of the newest, 0: none
 	changed chan struct{} // guarded by mu; closed and replaced with each event
 	closed  bool          // guarded by mu
-	caused  *rate.Limiter // of what others cause
+	caused  *rate.Limiter // of what strangers cause
 	omitted uint64        // guarded by mu; what it has kept out since the last that it let in
 }
 
-// What others can cause as often as they like takes only so many places a second, so that nobody can push the story out of the log.
+// What strangers cause takes only so many places a second, so that nobody can push the story out of the log.
 const (
 	causedPerSecond = 2
 	causedBurst     = 50
@@ -46,15 +46,26 @@ func (l *Log) Add(e Step) {
 	l.addLocked(e)
 }
 
-// AddCaused is Add for what others can cause. Where that comes too often it is left out, and told as one event Lost before the next.
+// AddCaused is AddWithin for what strangers can cause, all of them together.
 func (l *Log) AddCaused(e Step) {
+	if l != nil {
+		l.AddWithin(l.caused, e)
+	}
+}
+
+// AddWithin is Add for what others can cause as often as they like, within a limit. Where that comes too often it is left out, and told as one event Lost before
+// the next that is let in by AddCaused or AddWithin.
+func (l *Log) AddWithin(limit *rate.Limiter, e Step) {
 	if l == nil {
 		return
 	}
-	e.clean()
+	allowed := limit.Allow()
+	if allowed {
+		e.clean()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.caused.Allow() {
+	if !allowed {
 		l.omitted++
 		return
 	}
