@@ -8,6 +8,7 @@ import (
 
 	"github.com/byway-chat/byway/peer/portmap"
 	"github.com/byway-chat/byway/peer/route"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // PortMapping is what the router of this network has been asked for.
@@ -33,7 +34,7 @@ func (p *Peer) portMapping() PortMapping {
 	if s.Gateway.IsValid() {
 		out.Gateway = s.Gateway.String()
 	}
-	for _, a := range mappedAddrs(p.mapper) {
+	for _, a := range mappedAddrs(s) {
 		out.Addrs = append(out.Addrs, a.String())
 	}
 	return out
@@ -46,12 +47,16 @@ func (p *Peer) mapPorts() {
 		return
 	}
 	if ports := portsOf(p.host.Network().ListenAddresses()); len(ports) > 0 {
-		p.mapper = portmap.Start(portmap.Options{Ports: ports, Logger: p.log, Changed: func() {
-			select {
-			case p.remapped <- struct{}{}:
-			default:
-			}
-		}})
+		p.mapper = portmap.Start(portmap.Options{Ports: ports, Logger: p.log, Changed: p.mapsOthers})
+	}
+}
+
+// mapsOthers is told when the router maps other ports than before. It tells it at once, and has it published while the rendezvous is there.
+func (p *Peer) mapsOthers(now portmap.Status) {
+	p.trace.Add(trace.Step{What: trace.PortMapping, New: string(now.State), Addrs: texts(mappedAddrs(now))})
+	select {
+	case p.remapped <- struct{}{}:
+	default:
 	}
 }
 
@@ -78,9 +83,9 @@ func portsOf(listening []ma.Multiaddr) []portmap.Port {
 }
 
 // mappedAddrs returns where everybody can dial this device because its router maps ports.
-func mappedAddrs(m *portmap.Mapper) []ma.Multiaddr {
+func mappedAddrs(s portmap.Status) []ma.Multiaddr {
 	var out []ma.Multiaddr
-	for _, x := range m.Status().Mappings {
+	for _, x := range s.Mappings {
 		if a := x.Multiaddr(); a != nil && dialable(a) {
 			out = append(out, a)
 		}

@@ -1,12 +1,15 @@
 package peer
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/byway-chat/byway/peer/portmap"
+	"github.com/byway-chat/byway/peer/trace"
 )
 
 // TestPortsOf: what nobody else can reach is not mapped, and each port once.
@@ -27,5 +30,25 @@ func TestPortsOf(t *testing.T) {
 		if diff := cmp.Diff(tt.want, portsOf(listening)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+// TestMappingIsTold: the story tells of a mapping also while there is no rendezvous to publish it.
+func TestMappingIsTold(t *testing.T) {
+	p := &Peer{trace: trace.New(), remapped: make(chan struct{}, 1)}
+	p.mapsOthers(portmap.Status{State: portmap.StateMapped, Mappings: []portmap.Mapping{{Port: portmap.Port{Number: 1}, External: netip.MustParseAddrPort("45.0.0.7:9")}}})
+	p.mapsOthers(portmap.Status{State: portmap.StateNoAnswer})
+	var got []string
+	for e, err := range p.trace.Follow(trace.Options{Held: true}).Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.Join(append([]string{string(e.What), e.New}, e.Addrs...), " "))
+	}
+	if diff := cmp.Diff([]string{"port-mapping mapped /ip4/45.0.0.7/tcp/9", "port-mapping no-answer"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(p.remapped) != 1 {
+		t.Error("it is not published")
 	}
 }

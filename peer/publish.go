@@ -41,8 +41,6 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-moved.Out():
 			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.addresses())})
 		case <-p.remapped:
-			now := p.portMapping()
-			p.trace.Add(trace.Step{What: trace.PortMapping, New: now.State, Addrs: now.Addrs})
 		case <-p.moved:
 			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.addresses())})
 		case <-hourly.C:
@@ -149,7 +147,7 @@ func (c *core) shown(records []*rendezvous.Record) bool {
 // peerRecord signs the addresses at which this peer can be dialled for one of the allowed ways. Loopback ones are told only to a rendezvous on this machine.
 func (p *Peer) peerRecord(local bool, allowed route.Ways) ([]byte, error) {
 	var addrs []ma.Multiaddr
-	for _, a := range slices.Concat(mappedAddrs(p.mapper), p.addresses()) {
+	for _, a := range slices.Concat(mappedAddrs(p.mapper.Status()), p.addresses()) {
 		if dialable(a) && allowed.Has(wayOver(a)) && (local || !manet.IsIPLoopback(a)) && len(addrs) < maxContactAddrs {
 			addrs = append(addrs, a)
 		}

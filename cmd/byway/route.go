@@ -55,6 +55,9 @@ func (r *routing) run(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 {
+		return &peer.Error{Code: peer.CodeUnreachable, Message: r.user + " has no device to which there could be a way"}
+	}
 	if r.p.flags.json {
 		err = entries(r.p.lines, "way", list)
 	} else if err = r.p.table(routeTable(list, time.Now())); err == nil {

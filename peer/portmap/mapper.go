@@ -28,7 +28,7 @@ const (
 type Options struct {
 	Ports   []Port
 	Logger  *slog.Logger // nil: discard
-	Changed func()       // called by the Mapper's goroutine when Mappings are others; it must not call Close
+	Changed func(Status) // called by the Mapper's goroutine when Mappings are others; it must not call Close
 	Gateway func() (gateway, own netip.Addr, err error)
 	Finders []Finder // asked side by side; the first that answers is used
 }
@@ -226,7 +226,7 @@ func (m *Mapper) set(s Status) {
 	if changed {
 		m.o.Logger.Info("ports of the router", slog.String("state", string(s.State)), slog.String("protocol", s.Protocol), slog.Int("count", len(s.Mappings)))
 		if m.o.Changed != nil {
-			m.o.Changed()
+			m.o.Changed(m.Status())
 		}
 	}
 }

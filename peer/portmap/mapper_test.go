@@ -57,7 +57,7 @@ func (w *world) change(f func()) {
 func (w *world) start() *Mapper {
 	return Start(Options{
 		Ports:   ports,
-		Changed: func() { w.change(func() { w.changes++ }) },
+		Changed: func(Status) { w.change(func() { w.changes++ }) },
 		Gateway: func() (netip.Addr, netip.Addr, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
