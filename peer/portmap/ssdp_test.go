@@ -1,9 +1,7 @@
 package portmap
 
 import (
-	"bytes"
 	"context"
-	"log"
 	"net"
 	"net/netip"
 	"testing"
@@ -12,11 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestAnswers: only what the gateway itself says of itself counts, each place once, and nothing of it is written anywhere.
+// TestAnswers: only what the gateway itself says of itself counts, each place once.
 func TestAnswers(t *testing.T) {
-	var written bytes.Buffer
-	defer log.SetOutput(log.Writer())
-	log.SetOutput(&written)
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -49,9 +44,6 @@ func TestAnswers(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"/one", "/two"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if written.Len() > 0 {
-		t.Errorf("%q was written", written.String())
 	}
 }
 
