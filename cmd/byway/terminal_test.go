@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -59,11 +60,24 @@ func newScreen(t *testing.T) *screen {
 	}()
 	t.Cleanup(func() {
 		_, _ = io.WriteString(master, "\r\n") // wakes who still reads a line: closing alone does not
+		s.abandoned()
 		_ = slave.Close()
 		<-s.done
 		_ = master.Close()
 	})
 	return s
+}
+
+// abandoned waits until nobody reads a password any more: who has read one sets the terminal back by its number, which may soon be that of another test's.
+func (s *screen) abandoned() {
+	stacks := make([]byte, 1<<20)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("x/term.ReadPassword")) {
+			return
+		}
+		<-time.After(time.Millisecond)
+	}
+	s.t.Error("a password is still being read")
 }
 
 // shows waits until the screen has held text.
@@ -192,14 +206,14 @@ func TestPasswordIsNotEchoed(t *testing.T) {
 		err    error
 	}
 	got := make(chan result)
+	echoing, err := term.GetState(int(s.tty.Fd())) // before anybody turns it off
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		secret, err := p.password(true)(t.Context(), peer.PasswordSignIn, "ali\x1bce")
 		got <- result{secret, err}
 	}()
-	echoing, err := term.GetState(int(s.tty.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, prompt := range []string{"Password for ali␛ce (12 characters or more): ", "The same again: "} {
 		s.shows(prompt)
 		s.silent(echoing)

@@ -63,7 +63,8 @@ func TestReaderReadsWhatWasWritten(t *testing.T) {
 			for _, p := range s.pieces {
 				left += len(p)
 			}
-			if ends[len(all)-left] && r.large != nil && r.last < busyRead {
+			// A read that has filled the few bytes promises more, though it may end where a frame does.
+			if ends[len(all)-left] && r.large != nil && r.last < busyRead && r.last != firstBytes {
 				t.Fatal("it waits for the next frame of a quiet stream with a buffer")
 			}
 		}
