@@ -55,6 +55,9 @@ var states = map[delivery.Stage]State{
 	delivery.StageAccepted: StateAccepted, delivery.StageStored: StateStored, delivery.StageDelivered: StateDelivered, delivery.StageFailed: StateFailed,
 }
 
+// ReasonEarlierWaits is the Reason of a message that is delivered, and not shown yet: an earlier one waits for its way.
+const ReasonEarlierWaits = delivery.EarlierWaits
+
 func (c *core) tellProgress(n delivery.NoticeProgress) {
 	ref, _ := c.refs.Get(n.ID)
 	ms := milliseconds(n.Progress.Took)

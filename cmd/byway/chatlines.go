@@ -119,7 +119,7 @@ func (c *chat) stateLine(e *peer.Event) string {
 	case peer.StateStored:
 		return fmt.Sprintf("%s stored%s for %s", c.marks.stored, took, to)
 	case peer.StateDelivered:
-		return fmt.Sprintf("%s delivered %s%s to %s", c.marks.delivered, clean(string(e.Way)), took, to)
+		return fmt.Sprintf("%s delivered %s%s to %s%s", c.marks.delivered, clean(string(e.Way)), took, to, behind(e.Reason))
 	case peer.StateRead:
 		return fmt.Sprintf("%s read by %s", c.marks.read, to)
 	case peer.StateFailed:

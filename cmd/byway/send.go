@@ -196,7 +196,7 @@ func (s *sending) verdict(r peer.Receipt) error {
 	code := outcome(exitStored)
 	switch r.State {
 	case peer.StateDelivered, peer.StateRead:
-		line, code = fmt.Sprintf("delivered to %s by %s in %s", to, clean(string(r.Way)), took), exitDone
+		line, code = fmt.Sprintf("delivered to %s by %s in %s%s", to, clean(string(r.Way)), took, behind(r.Reason)), exitDone
 	case peer.StateStored:
 		line = fmt.Sprintf("stored for %s in %s: it is delivered when %s is back", to, took, to)
 		if s.wait == string(peer.StateStored) {
@@ -231,4 +231,12 @@ func failed(to, reason string) error {
 		reason = "no way was open"
 	}
 	return &peer.Error{Code: code, Message: fmt.Sprintf("the message to %s was not delivered: %s", to, reason), Hint: "byway route " + to}
+}
+
+// behind tells of a message that is delivered that it is not shown yet.
+func behind(reason string) string {
+	if reason != peer.ReasonEarlierWaits {
+		return ""
+	}
+	return "; it is shown there when an earlier message has come, which waits for its way"
 }

@@ -211,6 +211,7 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 	}
 	slices.SortFunc(ack.Receipts, func(x, y Receipt) int { return cmp.Compare(x.N, y.N) })
 	receipts := ack.Receipts
+	stuck := r.stuck()
 	for o := r.lowest(); o != nil && o.N < last; o = o.next {
 		for len(receipts) > 0 && receipts[0].N+receipts[0].Count <= o.N {
 			receipts = receipts[1:]
@@ -220,7 +221,7 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 			if len(receipts) > 0 && receipts[0].N <= o.N {
 				receipt = &receipts[0]
 			}
-			e.arrivedThere(now, a, o, c, receipt, o.N < ack.Next)
+			e.arrivedThere(now, a, o, c, receipt, o.N < ack.Next, stuck)
 		}
 	}
 	if o := r.lowest(); o != nil && o.N == ack.Next {
@@ -232,9 +233,27 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 	e.pump(now, a, r)
 }
 
-// arrivedThere handles that a device has a message on its disk. Only when it has all before it too, its word is final: see setBack.
-func (e *Engine) arrivedThere(now time.Time, a *account, o *outgoing, c *copyState, receipt *Receipt, final bool) {
+// EarlierWaits is the Reason of a message that is delivered, and cannot be shown yet: an earlier one may only go by a way that is not open, or waits in
+// the mailbox. It is taken back when that one has come.
+const EarlierWaits = "earlier-waits"
+
+// stuck reports whether the first message that a device does not have is not under way to it.
+func (r *remote) stuck() bool {
+	o := r.lowest()
+	if o == nil {
+		return false
+	}
+	c := o.copyFor(r)
+	return c != nil && (c.phase == Waiting || c.phase == Stored)
+}
+
+// arrivedThere handles that a device has a message on its disk. Only when it has all before it too, its word is final: see setBack. stuck says that
+// what it does not have before it is not on its way.
+func (e *Engine) arrivedThere(now time.Time, a *account, o *outgoing, c *copyState, receipt *Receipt, final, stuck bool) {
 	p := Progress{Stage: StageDelivered, Way: c.via}
+	if stuck && !final {
+		p.Reason = EarlierWaits
+	}
 	if c.phase == Stored {
 		p.Way = WayMailbox
 	}
@@ -248,6 +267,10 @@ func (e *Engine) arrivedThere(now time.Time, a *account, o *outgoing, c *copySta
 		e.end(c, kept)
 		e.setDue(c, now.Add(maxResend)) // a device that was set back may wait for what it had acknowledged: then this tells it that that will not come
 		return
+	}
+	if o.progress.Reason == EarlierWaits {
+		o.progress.Reason = ""
+		e.op(OpProgress{To: o.To, N: o.N, Progress: o.progress})
 	}
 	e.end(c, Acked)
 	e.op(OpCopy{To: a.name, N: o.N, Device: c.to.device, Phase: Acked})

@@ -115,6 +115,35 @@ func TestRelayOnly(t *testing.T) {
 	}
 }
 
+// TestEarlierWaits: what is delivered behind a message that cannot leave is not shown yet, and says so until that has come.
+func TestEarlierWaits(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	e.RelayDown(t0)
+	accept(t, e, Message{Policy: RelayOnly})
+	accept(t, e, Message{})
+	e.Take(t0)
+	ack := func(next uint64, tip Link, ranges ...Range) []Op {
+		e.Arrived(t0, "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: next, Tip: tip, Ranges: ranges}})
+		out := e.Take(t0)
+		if next == 1 {
+			equal(t, "progress", stages(out), []Progress{{Stage: StageDelivered, Way: WayLAN, Reason: EarlierWaits}})
+		}
+		return out.Ops
+	}
+	ack(1, Link{}, Range{First: 2, Count: 1})
+	e.RelayUp(t0)
+	e.Take(t0)
+	taken := false
+	for _, op := range ack(3, e.account("bob").tip) {
+		p, ok := op.(OpProgress)
+		taken = taken || ok && p.N == 2 && p.Progress == Progress{Stage: StageDelivered, Way: WayLAN}
+	}
+	if !taken {
+		t.Error("the reason is not taken back")
+	}
+}
+
 func TestResend(t *testing.T) {
 	e := newSender(Limits{Resend: 3 * time.Second}, bob1)
 	accept(t, e, Message{})
