@@ -19,8 +19,8 @@ type PortMapping struct {
 	Addrs    []string `json:"addrs"`              // at which everybody can dial this device because of it
 }
 
-// PortMapping tells whether the router leads connections from outside to this peer. The state is "off" where nothing is asked for: with Config.NoPortMap, or
-// where this peer listens on loopback alone.
+// PortMapping tells whether the router leads connections from outside to this peer. The state is "off" where nothing is asked for: with Config.NoPortMap,
+// where this peer listens on loopback alone, or while the policy for all lets nobody come directly.
 func (p *Peer) PortMapping() (PortMapping, error) {
 	if err := p.up(); err != nil {
 		return PortMapping{}, err
@@ -40,14 +40,14 @@ func (p *Peer) portMapping() PortMapping {
 	return out
 }
 
-// mapPorts begins to keep mappings of what this peer listens on. Nothing leaves a machine on which it listens on loopback alone, nor one in a simulated
-// network.
+// mapPorts prepares to keep mappings of what this peer listens on, once the core has said that the policy for all is not against it. Nothing leaves a machine
+// on which it listens on loopback alone, nor one in a simulated network.
 func (p *Peer) mapPorts() {
 	if p.cfg.NoPortMap || p.cfg.Private || p.cfg.HostOptions != nil {
 		return
 	}
 	if ports := portsOf(p.host.Network().ListenAddresses()); len(ports) > 0 {
-		p.mapper = portmap.Start(portmap.Options{Ports: ports, Logger: p.log, Changed: p.mapsOthers})
+		p.mapper = portmap.Start(portmap.Options{Ports: ports, Off: true, Logger: p.log, Changed: p.mapsOthers})
 	}
 }
 

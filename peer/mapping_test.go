@@ -1,16 +1,62 @@
 package peer
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/byway-chat/byway/peer/portmap"
+	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/peer/trace"
 )
+
+// yielding is a router that maps whatever is asked.
+type yielding struct{}
+
+func (yielding) Protocol() string { return "test" }
+
+func (yielding) External(context.Context) (netip.Addr, error) {
+	return netip.MustParseAddr("45.0.0.7"), nil
+}
+
+func (yielding) Map(_ context.Context, p portmap.Port, _ uint16, lease time.Duration) (uint16, time.Duration, error) {
+	return p.Number, lease, nil
+}
+
+func (yielding) Unmap(context.Context, portmap.Port, uint16) error { return nil }
+
+// TestPolicyEndsMapping: the router leads nobody here while the policy for all lets nobody come from outside, from the first moment on.
+func TestPolicyEndsMapping(t *testing.T) {
+	c, _ := desk(t)
+	gateway := netip.MustParseAddr("192.168.1.1")
+	c.mapper = portmap.Start(portmap.Options{
+		Ports: []portmap.Port{{Number: 4001}}, Off: true,
+		Gateway: func() (netip.Addr, netip.Addr, error) { return gateway, gateway.Next(), nil },
+		Finders: []portmap.Finder{func(context.Context, netip.Addr, netip.Addr) (portmap.Router, error) { return yielding{}, nil }},
+	})
+	defer c.mapper.Close()
+	for _, tt := range []struct {
+		policy route.Policy
+		want   portmap.State
+	}{
+		{route.Relay, portmap.StateOff}, {route.Auto, portmap.StateMapped}, {route.LAN, portmap.StateOff}, {route.Direct, portmap.StateMapped}, {noPolicy, portmap.StateOff},
+	} {
+		c.standing.policy = tt.policy
+		c.obeyAll(time.Now())
+		deadline := time.Now().Add(20 * time.Second)
+		for c.mapper.Status().State != tt.want && time.Now().Before(deadline) {
+			<-time.After(time.Millisecond)
+		}
+		if s := c.mapper.Status(); s.State != tt.want || (len(mappedAddrs(c.mapper.Status())) > 0) != (tt.want == portmap.StateMapped) {
+			t.Errorf("%v: %+v", tt.policy, s)
+		}
+	}
+}
 
 // TestPortsOf: what nobody else can reach is not mapped, and each port once.
 func TestPortsOf(t *testing.T) {

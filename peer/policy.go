@@ -70,8 +70,11 @@ func (c *core) obey(now time.Time, d *device) {
 	if d.link != nil && !c.permits(d, d.link.Stream().Conn().RemoteMultiaddr()) {
 		c.linkDown(d, d.link, "not allowed any more")
 	}
-	lost := d.agreed &^ direct
+	lost, others := d.agreed&^direct, d.agreed != direct
 	d.agreed = direct
+	if others && d.link != nil {
+		c.showCard(d) // it tells as much as the policy allows
+	}
 	if lost == 0 {
 		return
 	}
@@ -104,6 +107,7 @@ func (c *core) obeyAll(now time.Time) {
 		others = 0
 	}
 	c.gate.setOthers(others)
+	c.mapper.Switch(others.Has(WayDirect)) // a mapping tells nobody where we are, but opens the way to whoever guesses it
 	for _, d := range c.devices {
 		c.obey(now, d)
 		c.owe(now, d)

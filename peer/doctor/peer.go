@@ -121,7 +121,7 @@ func (e *examination) network(check *peer.Checkup) {
 // unmapped says why the router leads no port to this device, by the states of peer.PortMapping.
 var unmapped = map[string]string{
 	"":           "the router was not asked to lead a port here",
-	"off":        "the router is not asked to lead a port here: that is switched off, or this peer listens on loopback alone",
+	"off":        "the router is not asked to lead a port here: that is switched off, the policy for all lets nobody come that way, or this peer listens on loopback alone",
 	"searching":  "the router has not answered yet",
 	"no-gateway": "there is no router",
 	"no-answer":  "the router understands neither NAT-PMP nor UPnP, or has them switched off",

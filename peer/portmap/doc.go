@@ -1,7 +1,8 @@
 // Package portmap asks the router of the local network to lead a port of its own to each port that this program listens on, so that others can dial it: by NAT-PMP,
 // which most PCP servers answer too, or by UPnP, whichever the router understands.
 //
-// Use: [Start] looks for a router and keeps the mappings for as long as it can, [Mapper.Status] says what came of it, [Mapper.Close] gives them back.
+// Use: [Start] looks for a router and keeps the mappings for as long as it can, [Mapper.Status] says what came of it, [Mapper.Switch] and
+// [Mapper.Close] give them back.
 //
 // Only the default gateway is asked, and believed: another machine on the network that says it is a router is not heard. A mapping whose outer
 // address is not public is given back, because another router stands before it.

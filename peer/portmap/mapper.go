@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type Options struct {
 	Changed func(Status) // called by the Mapper's goroutine when Mappings are others; it must not call Close
 	Gateway func() (gateway, own netip.Addr, err error)
 	Finders []Finder // asked side by side; the first that answers is used
+	Off     bool     // ask nothing until Switch says so
 }
 
 // Mapper keeps mappings.
@@ -38,6 +40,8 @@ type Mapper struct {
 	o     Options
 	stop  context.CancelFunc
 	ended chan struct{}
+	off   atomic.Bool
+	stir  chan struct{} // one place: off has changed
 
 	mu     sync.Mutex
 	status Status // guarded by mu
@@ -62,7 +66,11 @@ func Start(o Options) *Mapper {
 		o.Finders = []Finder{NATPMP, UPnP}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	m := &Mapper{o: o, stop: stop, ended: make(chan struct{}), status: Status{State: StateSearching}}
+	m := &Mapper{o: o, stop: stop, ended: make(chan struct{}), stir: make(chan struct{}, 1), status: Status{State: StateSearching}}
+	if o.Off {
+		m.off.Store(true)
+		m.status.State = StateOff
+	}
 	go m.run(ctx)
 	return m
 }
@@ -77,6 +85,18 @@ func (m *Mapper) Status() Status {
 	s := m.status
 	s.Mappings = slices.Clone(s.Mappings)
 	return s
+}
+
+// Switch says whether ports are to be mapped. What is mapped when they are not any more is given back, soon after Switch has returned: a question that is under way is
+// waited for, or the router would keep what it answers. On nil it does nothing.
+func (m *Mapper) Switch(on bool) {
+	if m == nil || m.off.Swap(!on) == !on {
+		return
+	}
+	select {
+	case m.stir <- struct{}{}:
+	default: // it has not looked since the last time
+	}
 }
 
 // Close gives the mappings back and waits for that, at most half a second. It may be called more than once, and on nil.
@@ -100,6 +120,7 @@ func (m *Mapper) run(ctx context.Context) {
 			m.giveBack(closing, m.Status().Mappings)
 			return
 		case <-timer.C:
+		case <-m.stir:
 		}
 		m.look(ctx, time.Now())
 		timer.Reset(min(lookEvery, max(time.Until(m.due), 0)))
@@ -108,6 +129,10 @@ func (m *Mapper) run(ctx context.Context) {
 
 // look reads the default route, and asks where it is another one or the time has come.
 func (m *Mapper) look(ctx context.Context, now time.Time) {
+	if m.off.Load() {
+		m.rest(ctx, now, m.Status().Mappings)
+		return
+	}
 	gateway, own, err := m.o.Gateway()
 	if err != nil {
 		m.forget(Status{State: StateNoGateway})
@@ -128,6 +153,10 @@ func (m *Mapper) look(ctx context.Context, now time.Time) {
 	if ctx.Err() != nil && s.State != StateMapped {
 		return // stopped: what there was is given back
 	}
+	if m.off.Load() {
+		m.rest(ctx, now, slices.Concat(m.Status().Mappings, s.Mappings))
+		return
+	}
 	m.set(s)
 	if s.State == StateMapped {
 		m.failures = 0
@@ -138,6 +167,15 @@ func (m *Mapper) look(ctx context.Context, now time.Time) {
 	m.due = now.Add(min(againAfter<<min(m.failures, 10), maxAgain))
 	m.failures++
 	m.o.Logger.Debug("no port is mapped", slog.String("gateway", gateway.String()), slog.String("why", string(s.State)))
+}
+
+// rest gives mappings back and asks nothing more.
+func (m *Mapper) rest(ctx context.Context, now time.Time, mappings []Mapping) {
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime) // also where Close comes in the middle
+	defer cancel()
+	m.giveBack(closing, mappings)
+	m.forget(Status{State: StateOff})
+	m.due = now.Add(lookEvery)
 }
 
 // ask makes or renews all mappings.

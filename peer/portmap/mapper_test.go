@@ -31,6 +31,7 @@ type world struct {
 	outer   netip.Addr
 	silent  bool // the router answers nothing
 	refuses bool
+	slow    time.Duration    // until it answers that a port is mapped
 	taken   map[uint16]bool  // outer ports that others have
 	granted time.Duration    // the longest lease that the router gives
 	leases  map[Port]lasting // by our port
@@ -54,8 +55,8 @@ func (w *world) change(f func()) {
 	f()
 }
 
-func (w *world) start() *Mapper {
-	return Start(Options{
+func (w *world) start(change ...func(*Options)) *Mapper {
+	o := Options{
 		Ports:   ports,
 		Changed: func(Status) { w.change(func() { w.changes++ }) },
 		Gateway: func() (netip.Addr, netip.Addr, error) {
@@ -67,7 +68,11 @@ func (w *world) start() *Mapper {
 			return w.gateway, w.gateway.Next(), nil
 		},
 		Finders: []Finder{w.find, w.never},
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	return Start(o)
 }
 
 // never is a protocol that the router does not understand.
@@ -111,6 +116,9 @@ func (w *world) Map(_ context.Context, p Port, wanted uint16, lease time.Duratio
 	w.maps++
 	lease = min(lease, w.granted)
 	w.leases[p] = lasting{wanted, time.Now().Add(lease)}
+	w.mu.Unlock()
+	time.Sleep(w.slow)
+	w.mu.Lock()
 	return wanted, lease, nil
 }
 
@@ -240,6 +248,39 @@ func TestOtherGateway(t *testing.T) {
 		m.Close()
 		if w.changes != 4 {
 			t.Errorf("the owner was told %d times", w.changes)
+		}
+	})
+}
+
+// TestSwitch: nothing is asked while it is off, and nothing is left with the router when it has been switched off, whatever it was doing.
+func TestSwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		m := w.start(func(o *Options) { o.Off = true })
+		defer m.Close()
+		time.Sleep(time.Hour)
+		wantStatus(t, m, Status{State: StateOff})
+		if w.asked != 0 {
+			t.Errorf("asked %d times while it was off", w.asked)
+		}
+		for range 3 {
+			m.Switch(true)
+			m.Switch(true)
+			wantStatus(t, m, Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: mapped(quic.Number, tcp.Number)})
+			m.Switch(false)
+			wantStatus(t, m, Status{State: StateOff})
+			if len(w.leases) != 0 {
+				t.Errorf("not given back: %v", w.leases)
+			}
+		}
+		w.change(func() { w.slow = 3 * time.Second })
+		m.Switch(true)
+		synctest.Wait()
+		m.Switch(false) // in the middle of the question
+		time.Sleep(askTime)
+		wantStatus(t, m, Status{State: StateOff})
+		if len(w.leases) != 0 {
+			t.Errorf("not given back: %v", w.leases)
 		}
 	})
 }
