@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/crypto/identity"
+	"github.com/byway-chat/byway/peer/delivery"
+	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
 	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/rendezvous"
@@ -74,38 +78,46 @@ const (
 	cardsBurst     = 8
 )
 
-// fromCard takes what the device at the other end of a link shows. The device is authenticated, what it shows is checked like anything of the directory.
+// fromCard takes what the device at the other end of a link shows.
 func (c *core) fromCard(l *link.Link, body []byte) {
-	c.post(func() {
-		d, now := c.devices[l.Remote().Fingerprint], time.Now()
-		if d == nil || d.link != l {
-			return
-		}
-		if d.cards == nil {
-			d.cards = rate.NewLimiter(cardsPerSecond, cardsBurst)
-		}
-		if !d.cards.AllowN(now, 1) {
-			c.log.Info("a device shows too many cards", slog.String("device", d.Fingerprint.Device()))
-			return
-		}
-		k, err := parseCard(body)
-		if err == nil {
-			err = c.learnCard(now, d, &k)
-		}
-		if err != nil {
-			c.log.Info("card refused", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
-		}
-	})
+	c.post(func() { c.shownCard(time.Now(), l.Remote().Fingerprint, l.Stream().Conn().RemotePeer(), body) })
 }
 
-// learnCard takes a card in. An entry that is older than the one known says nothing; the rest may be newer all the same.
+// shownCard takes in what a device shows on a link that its PeerID has been proven on. The link need not be in use yet: its reader may be faster than those who open
+// it, and what it brings is not shown again. What is shown is checked like anything of the directory.
+func (c *core) shownCard(now time.Time, fp delivery.Device, proven peer.ID, body []byte) {
+	d := c.devices[fp]
+	if d == nil || d.id != proven || d.Trust != history.Accepted {
+		return
+	}
+	if d.cards == nil {
+		d.cards = rate.NewLimiter(cardsPerSecond, cardsBurst)
+	}
+	if !d.cards.AllowN(now, 1) {
+		c.log.Info("a device shows too many cards", slog.String("device", d.Fingerprint.Device()))
+		return
+	}
+	k, err := parseCard(body)
+	if err == nil {
+		err = c.learnCard(now, d, &k)
+	}
+	if err != nil {
+		c.log.Info("card refused", slog.String("device", d.Fingerprint.Device()), slog.Any("error", err))
+	}
+}
+
+// learnCard takes a card in. An entry that is not newer than all that were shown says nothing, whoever had signed those: who shows it has not heard yet of a
+// device that waits for the person here, or that the person has accepted. The rest may be newer all the same.
 func (c *core) learnCard(now time.Time, d *device, k *card) error {
 	d.announces = k.announces
 	shown := &rendezvous.DeviceRecord{Fingerprint: d.Fingerprint[:], Bundle: k.bundle, PeerRecord: k.record}
 	if len(k.entry) > 0 {
-		rec := &rendezvous.Record{Username: string(d.contact.Name), Entry: k.entry, Devices: []*rendezvous.DeviceRecord{shown}}
-		if err := c.takeIn(now, rec); err == nil || !errors.Is(err, errRollback) {
-			return err
+		entry, err := rendezvous.ParseEntry(k.entry)
+		if err != nil {
+			return fmt.Errorf("check directory entry: %w", err)
+		}
+		if entry.Seq > max(d.contact.entrySeq, d.contact.shownSeq) {
+			return c.takeIn(now, &rendezvous.Record{Username: string(d.contact.Name), Entry: k.entry, Devices: []*rendezvous.DeviceRecord{shown}})
 		}
 	}
 	if c.learnDevice(now, d.contact, shown) {

@@ -123,6 +123,71 @@ func TestCards(t *testing.T) {
 	}
 }
 
+// TestStaleCards has a device of bob's show the list that it knows, while the directory has shown a newer one: nothing is taken back.
+func TestStaleCards(t *testing.T) {
+	accepted, pending, gone := history.Accepted, history.Pending, history.Gone
+	for _, tc := range []struct {
+		name    string
+		newer   []int // that the directory shows, signed by the first
+		accept  bool  // alice compares the keys and accepts
+		shown   uint64
+		trust   []history.Trust // of the devices 1 and 2
+		changed bool
+	}{
+		{name: "before another device signed in", newer: []int{2, 1}, shown: 2, trust: []history.Trust{accepted, pending}},
+		{name: "one that alice has never seen", newer: []int{2, 1}, shown: 3, trust: []history.Trust{accepted, pending}},
+		{name: "before alice accepted it", newer: []int{2, 1}, accept: true, shown: 2, trust: []history.Trust{accepted, accepted}},
+		{name: "before all was replaced", newer: []int{2}, shown: 2, trust: []history.Trust{accepted, pending}, changed: true},
+		{name: "of a device that was replaced", newer: []int{2}, accept: true, shown: 2, trust: []history.Trust{gone, accepted}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, s := desk(t)
+			for _, rec := range []*rendezvous.Record{records(t, c, 2, 1), records(t, c, 4, tc.newer...)} {
+				if err := c.learn(now(t), rec); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ct := c.contacts["bob"]
+			if tc.accept {
+				if err := c.acceptKeys(ct, false, now(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			told(t, s)
+			if err := c.learnCard(now(t), c.devices[fingerprint(1)], &card{entry: records(t, c, tc.shown, 1).Entry}); err != nil {
+				t.Error(err)
+			}
+			var trust []history.Trust
+			for _, d := range ct.Devices {
+				trust = append(trust, d.Trust)
+			}
+			if !slices.Equal(trust, tc.trust) || ct.Changed != tc.changed {
+				t.Errorf("devices are %v, changed: %v; want %v, %v", trust, ct.Changed, tc.trust, tc.changed)
+			}
+			if got := changes(told(t, s)); len(got) > 0 {
+				t.Errorf("told %v", got)
+			}
+		})
+	}
+}
+
+// TestEarlyCard has a device show a card before its link is in use here, and somebody who has proven another PeerID show one in its name.
+func TestEarlyCard(t *testing.T) {
+	c, _ := desk(t)
+	if err := c.learn(now(t), records(t, c, 2, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d := c.devices[fingerprint(1)]
+	body := (&card{announces: true, bundle: newer(t, c, 1, 5, "bob")}).append(nil)
+	c.shownCard(now(t), d.Fingerprint, peerID(t, identitytest.Keyring(2)), body)
+	if d.announces || d.bundle.Seq != 1 {
+		t.Error("a card of somebody else is believed")
+	}
+	if c.shownCard(now(t), d.Fingerprint, d.id, body); !d.announces || d.bundle.Seq != 5 {
+		t.Error("a card that came before the link was in use is lost")
+	}
+}
+
 // TestSightings bounds what is dialled because somebody says that a contact is there.
 func TestSightings(t *testing.T) {
 	c, _ := desk(t)

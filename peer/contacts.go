@@ -27,6 +27,7 @@ import (
 type contact struct {
 	*history.Contact
 	entrySeq uint64
+	shownSeq uint64 // of the newest entry that was shown to this process, also by a signer that is not accepted
 	devices  map[delivery.Device]*device
 	asked    uint64 // connection on which the directory was last asked
 	asking   bool   // a look-up is under way
@@ -167,6 +168,7 @@ func (c *core) takeIn(now time.Time, rec *rendezvous.Record) error {
 	if trusted && entry.Seq < ct.entrySeq {
 		return errRollback
 	}
+	ct.shownSeq = max(ct.shownSeq, entry.Seq)
 	changed := c.learnDevices(now, ct, proven, listing{entry: entry, first: first, trusted: trusted})
 	for _, d := range rec.GetDevices() {
 		changed = c.learnDevice(now, ct, d) || changed
@@ -259,6 +261,7 @@ func (c *core) learnDevices(now time.Time, ct *contact, proven []rendezvous.Entr
 		d.Trust, changed = history.Pending, true
 		if l.first || fp == c.self.Fingerprint {
 			d.Trust = history.Accepted
+			c.owe(now, d)
 		}
 		c.tellKey(ct, d, change)
 	}
