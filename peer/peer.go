@@ -105,7 +105,7 @@ type Peer struct {
 
 	settings     sync.Mutex    // held while a setting changes
 	secretReader atomic.Bool   // nobody is told what was read
-	publishing   sync.Mutex    // held while addresses are published, so that the newest word is the last
+	publishing   chan struct{} // has one while addresses are published, so that the newest word is the last
 	announcing   atomic.Bool   // on the LAN
 	rotating     sync.Mutex    // held while the encryption key is renewed
 	moved        chan struct{} // has one when our addresses have changed
@@ -165,7 +165,8 @@ func New(cfg Config) (*Peer, error) {
 	}
 	p := &Peer{
 		cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), remapped: make(chan struct{}, 1), moved: make(chan struct{}, 1),
-		dials: newDials(), weather: newWeather(), trace: trace.New(),
+		publishing: make(chan struct{}, 1),
+		dials:      newDials(), weather: newWeather(), trace: trace.New(),
 	}
 	p.gate = newGate(func() []netip.Prefix { return networksOf(p.host) })
 	return p, nil

@@ -82,8 +82,12 @@ func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
 // publishAddresses tells the directory where this device is, and no more than the policy for all lets everybody know: under relay nothing, under lan no public
 // address. What it told before is forgotten there.
 func (p *Peer) publishAddresses(ctx context.Context, conn *client.Conn) error {
-	p.publishing.Lock()
-	defer p.publishing.Unlock()
+	select {
+	case p.publishing <- struct{}{}:
+		defer func() { <-p.publishing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var allowed route.Ways
 	if err := p.core.do(ctx, func() { allowed = p.core.standing.policy.Ways() }); err != nil {
 		return err

@@ -112,6 +112,7 @@ func (c *core) acceptKeys(ct *contact, young bool, started time.Time) error {
 				return storeError(err)
 			}
 			released = append(released, blocked...)
+			c.owe(time.Now(), d)
 		}
 	}
 	ct.Changed = false

@@ -198,6 +198,37 @@ func TestPolicyIsToldLater(t *testing.T) {
 	})
 }
 
+// TestNewContactsAreTold has people write for the first time to somebody who keeps to direct ways, one of them on a device that she accepts later: all are told.
+func TestNewContactsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice := w.Peer("alice")
+		setWay(t, alice, "default", "direct")
+		bob := w.Peer("bob")
+		time.Sleep(time.Minute)
+		first := func(n *peertest.Node) {
+			t.Helper()
+			if _, err := n.Send(context.Background(), "alice", "hello", peer.SendOptions{Way: "relay"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		first(bob)
+		other := w.Peer("bob") // another device
+		first(other)
+		if _, err := alice.Verify(context.Background(), "bob", true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		for i, n := range []*peertest.Node{bob, other} {
+			if got := ways(t, n, "alice"); !cmp.Equal(got.PolicyThere, []string{"direct"}) {
+				t.Errorf("device %d knows %+v", i, got)
+			}
+			wantRefused(t, n, "alice", "relay", "policy-there")
+		}
+	})
+}
+
 // TestPolicyEndsALink changes the policy while the two talk directly: the link ends on both sides, nothing is lost, and it comes back with the policy.
 func TestPolicyEndsALink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
