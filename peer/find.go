@@ -69,7 +69,7 @@ func (p *Peer) Connect(ctx context.Context, user, address string) (Found, error)
 		}
 		failed = err
 	}
-	return p.foundSince(ctx, name, began, foundTyped, notThere(string(name), addr, failed))
+	return p.foundSince(ctx, name, began, notThere(string(name), addr, failed))
 }
 
 // notThere says what became of a dial to an address.
@@ -100,16 +100,16 @@ func (p *Peer) Find(ctx context.Context, user string, sweep bool) (Found, error)
 		return Found{}, err
 	}
 	if devices.open {
-		return p.foundSince(ctx, name, began, "", nil)
+		return p.foundSince(ctx, name, began, nil)
 	}
 	p.core.post(func() {
-		for _, d := range p.core.contacts[delivery.Account(name)].devices {
+		for _, d := range p.core.devicesOf(name) {
 			d.ways.Renewed()
 		}
 	})
 	p.core.waitForDirect(ctx, delivery.Account(name), findTime)
 	none := p.nobody(ctx, name)
-	if f, err := p.foundSince(ctx, name, began, "", none); err == nil || !sweep {
+	if f, err := p.foundSince(ctx, name, began, none); err == nil || !sweep {
 		return f, err
 	}
 	for _, at := range lan.Sweep(ctx, lan.Targets(lan.OwnNetworks()), devices.ports()) {
@@ -122,7 +122,7 @@ func (p *Peer) Find(ctx context.Context, user string, sweep bool) (Found, error)
 	if err := ctx.Err(); err != nil {
 		return Found{}, err
 	}
-	return p.foundSince(ctx, name, began, foundBySweep, none)
+	return p.foundSince(ctx, name, began, none)
 }
 
 // nobody is the error of a search that has found nobody; it says why.
@@ -130,7 +130,7 @@ func (p *Peer) nobody(ctx context.Context, name rendezvous.Username) error {
 	var why route.Reason
 	err := p.core.do(ctx, func() {
 		s := p.core.surroundings()
-		for _, d := range p.core.contacts[delivery.Account(name)].devices {
+		for _, d := range p.core.devicesOf(name) {
 			if d.Trust == history.Accepted && d.Fingerprint != p.core.self.Fingerprint {
 				why = cmp.Or(why, p.core.look(d).WhyNotLAN(&s))
 			}
@@ -191,18 +191,25 @@ func (p *Peer) findable(ctx context.Context, user string) (rendezvous.Username, 
 	err = p.core.do(ctx, func() {
 		c := p.core
 		s := c.surroundings()
-		ct := c.contacts[delivery.Account(name)]
-		if ct.keyState() == KeyChanged {
+		if ct := c.contacts[delivery.Account(name)]; ct != nil && ct.keyState() == KeyChanged {
 			refused = keyChanged(ct)
 			return
 		}
-		for _, d := range ct.devices {
+		for _, d := range c.devicesOf(name) {
 			if why := c.look(d).Forbidden(&s); why != "" {
 				refused = &Error{Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is allowed: %s: %s", name, why, why.Sentence()), Hint: why.Remedy()}
 			}
 		}
 	})
 	return name, cmp.Or(err, refused)
+}
+
+// devicesOf returns the devices of a user; none where the contact has gone, as when the core has begun again from a disk that does not have it.
+func (c *core) devicesOf(name rendezvous.Username) map[delivery.Device]*device {
+	if ct := c.contacts[delivery.Account(name)]; ct != nil {
+		return ct.devices
+	}
+	return nil
 }
 
 // soughtDevice is a device to look for.
@@ -236,7 +243,7 @@ func (p *Peer) unlinked(ctx context.Context, name rendezvous.Username) (*soughtD
 	out := new(soughtDevices)
 	err := p.core.do(ctx, func() {
 		c := p.core
-		for fp, d := range c.contacts[delivery.Account(name)].devices {
+		for fp, d := range c.devicesOf(name) {
 			if d.Trust != history.Accepted || fp == c.self.Fingerprint {
 				continue
 			}
@@ -281,19 +288,17 @@ func (p *Peer) knock(ctx context.Context, s soughtDevice, how string, addr ma.Mu
 }
 
 // foundSince returns the direct way that is open to a user, or otherwise.
-func (p *Peer) foundSince(ctx context.Context, name rendezvous.Username, began time.Time, how string, otherwise error) (Found, error) {
+func (p *Peer) foundSince(ctx context.Context, name rendezvous.Username, began time.Time, otherwise error) (Found, error) {
 	var out Found
 	found := false
 	err := p.core.do(ctx, func() {
-		for fp, d := range p.core.contacts[delivery.Account(name)].devices {
+		for fp, d := range p.core.devicesOf(name) {
 			if d.link == nil || found && fp.Device() > out.Device {
 				continue
 			}
 			found = true
-			out = Found{Device: fp.Device(), Way: d.linkWay, Addr: d.link.Stream().Conn().RemoteMultiaddr().String(), How: how}
-			if out.How == "" {
-				out.How = d.foundBy(d.link.Stream().Conn().RemoteMultiaddr())
-			}
+			at := d.link.Stream().Conn().RemoteMultiaddr()
+			out = Found{Device: fp.Device(), Way: d.linkWay, Addr: at.String(), How: d.foundBy(at)}
 			if rtt := milliseconds(d.link.RTT()); rtt > 0 {
 				out.RTT = &rtt
 			}
