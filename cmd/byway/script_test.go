@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "password"), []byte("correct horse battery\n"), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "serve": serve, "background": background, "type": typeInto, "waitfor": waitFor, "waitsocket": waitSocket,
+			"exits": exits, "until": until, "addressof": addressOf, "serve": serve, "background": background, "type": typeInto, "waitfor": waitFor, "waitsocket": waitSocket,
 			"end": end, "jsonlines": jsonLines, "agrees": agrees, "opens": opens,
 		},
 	})
@@ -56,6 +56,24 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
 	if got := exitOfProcess(ts, err); strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// until REGEXP PROGRAM ARG… runs a program again and again until its standard output has a match: what somebody else has done may not be told yet.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	re := regexp.MustCompile("(?m)" + args[0])
+	eventually(ts, strings.Join(args[1:], " ")+" says "+args[0], func() bool {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		return re.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+// addressof FILE NAME sets a variable to the last address that `byway address --json` has printed there.
+func addressOf(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var shown struct{ Addr string }
+		ts.Check(json.Unmarshal([]byte(line), &shown))
+		ts.Setenv(args[1], shown.Addr)
 	}
 }
 

@@ -164,7 +164,7 @@ func TestWhereNoWayIsLeft(t *testing.T) {
 		silent bool // nothing leaves for anybody but the rendezvous
 		quick  bool // in the short form too
 	}{
-		{name: "direct behind a symmetric NAT", build: routers(cone, symmetric), args: []string{"--way", "direct"}, reason: "symmetric-nat-there", quick: true},
+		{name: "direct behind a symmetric NAT", build: routers(cone, symmetric), args: []string{"--way", "direct"}, reason: "symmetric-nat-there"},
 		{name: "direct by policy, from a symmetric NAT", build: routers(symmetric, cone), reason: "symmetric-nat-here", set: func(c *conversation) {
 			setWay(c.alice, "bob", "direct")
 		}},
