@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,7 @@ func (p *program) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "what is in order here, what is not, and what to do", Args: noArgs,
 		Long: "Examines the home, the network and the rendezvous step by step, beside a running peer or without one. What it prints may be shown to\n" +
-			"anybody: it has no secret, and without --full no name of a user and no public address.\n" +
+			"anybody: it has no secret, and without --full no name of a user, no path and no public address.\n" +
 			"Exit 0 when nothing has failed (a warning is no failure), 10 when the first failure is that the rendezvous cannot be reached, 20 that none\n" +
 			"was found, else 1.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context(), full) },
@@ -43,6 +44,7 @@ func (p *program) doctor(ctx context.Context, full bool) (err error) {
 			}
 			return do(ctx, s, func(c *api.Client) (peer.Checkup, error) { return c.Checkup(ctx) })
 		},
+		Answers: p.answers,
 	}, p.tellStep)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -54,6 +56,29 @@ func (p *program) doctor(ctx context.Context, full bool) (err error) {
 		return err
 	}
 	return healthy(doctor.CodeOf(steps))
+}
+
+// answersWait is how long the doctor waits for the process that holds the home to answer: one that is coming up has its socket in a moment.
+const answersWait = 2 * time.Second
+
+// answers reports whether the process that holds the home answers on its socket.
+func (p *program) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answersWait)
+	defer cancel()
+	for {
+		if client, err := api.Dial(ctx, p.flags.home); err == nil {
+			_, err = client.Status(ctx)
+			client.Close()
+			if err == nil {
+				return true
+			}
+		}
+		select {
+		case <-time.After(homePoll):
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // healthy is the exit code of an examination whose first failure has this code.

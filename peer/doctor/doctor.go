@@ -2,7 +2,7 @@
 // Use [Examine].
 //
 // What it reports is made to be pasted into a public place. Without Config.Full it has no name of a user, no public address, no PeerID, no host name
-// and no path with the name of a person in it; and it never has a password, a key, a token or a text of a message.
+// and no path; and it never has a password, a key, a token or a text of a message.
 //
 // It looks at the home without keeping its lock, and dials the rendezvous under a PeerID of its own that ends with it, so it works beside a running peer and without one. What
 // only a peer can know it asks the one that Config.Ask finds.
@@ -55,6 +55,9 @@ type Config struct {
 	// Ask returns what the peer of the home says, and starts one where none runs. It is called for a home in which somebody has signed in. nil:
 	// there is nobody to ask.
 	Ask func(ctx context.Context) (peer.Checkup, error)
+	// Answers reports whether the process that holds the lock of the home answers; it waits a moment for one that is just coming up. nil: it is
+	// taken to.
+	Answers func(ctx context.Context) bool
 }
 
 // examination is one run. It is for one goroutine.
@@ -66,6 +69,8 @@ type examination struct {
 	mask   *mask
 	home   peer.HomeInfo
 	usable bool // the home
+	broken bool // the home is there, and cannot be used as it is
+	silent bool // the home is held by a process that does not answer
 	offset *time.Duration
 	local  bool // the rendezvous is on this machine
 }
@@ -110,6 +115,7 @@ func (e *examination) add(s Step) {
 
 // fail reports a step that has failed because of an error.
 func (e *examination) fail(name string, err error) {
+	e.mask.forgetPaths(err)
 	s := Step{Name: name, State: Failed, Code: peer.CodeOf(err), Detail: err.Error()}
 	if told, ok := errors.AsType[*peer.Error](err); ok {
 		s.Hint = told.Hint

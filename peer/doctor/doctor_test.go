@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -222,6 +223,81 @@ func TestPeerThatDoesNotStart(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, e.steps); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A home that is there and cannot be used is not said to have no account.
+func TestHomeThatCannotBeUsed(t *testing.T) {
+	for name, spoil := range map[string]func(dir string){
+		"open to others": func(dir string) {
+			write(t, filepath.Join(dir, "home.json"), account, 0o600)
+			_ = os.Chmod(dir, 0o755)
+		},
+		"damaged": func(dir string) { write(t, filepath.Join(dir, "home.json"), "{", 0o600) },
+	} {
+		dir := filepath.Join(t.TempDir(), "home")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		spoil(dir)
+		_, steps := states(t, Config{Home: dir, Version: "test"})
+		for _, s := range steps {
+			if (s.Name == "key-file" || s.Name == "sign-in") && (s.State != Skipped || s.Detail != "the home cannot be used as it is: see the step home") {
+				t.Errorf("%s: got %+v", name, s)
+			}
+		}
+	}
+}
+
+// A home whose lock is held by a process that does not answer is told once, and the peer is not asked for.
+func TestHomeHeldInSilence(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for _, answers := range []bool{true, false} {
+		asked := false
+		e := &examination{tell: func(Step) error { return nil }, mask: newMask(Config{Home: dir}), usable: true, cfg: Config{
+			Home: dir, Answers: func(context.Context) bool { return answers },
+			Ask: func(context.Context) (peer.Checkup, error) { asked = true; return peer.Checkup{}, nil },
+		}}
+		e.lookAtLock(t.Context())
+		e.askPeer(t.Context())
+		lock, signIn := e.steps[0], e.steps[1]
+		if answers {
+			if lock.State != OK || !asked {
+				t.Errorf("it answers: got %+v, asked %v", lock, asked)
+			}
+			continue
+		}
+		if lock.State != Failed || lock.Code != peer.CodeHomeInUse || lock.Detail != heldInSilence || signIn.State != Skipped || !strings.Contains(signIn.Detail, heldInSilence) || asked {
+			t.Errorf("it does not answer: got %+v and %+v, asked %v", lock, signIn, asked)
+		}
+	}
+}
+
+// No path that was given is shown, neither that of the home nor one in an error of the peer.
+func TestNoPathOfErrors(t *testing.T) {
+	e := &examination{tell: func(Step) error { return nil }, mask: newMask(Config{Home: "/h"}), usable: true}
+	_, failed := os.Open("/needle/of a needle")
+	_, relative := os.Open("needle file")
+	e.cfg.Ask = func(context.Context) (peer.Checkup, error) {
+		return peer.Checkup{}, &peer.Error{Message: "no /needle/x", Err: errors.Join(failed, relative)}
+	}
+	e.askPeer(t.Context())
+	e.cfg.Home = "/proc/needle"
+	e.mask = newMask(Config{Home: e.cfg.Home})
+	e.lookAtHome(t.Context())
+	e.lookAtDisk(t.Context())
+	for _, s := range e.steps {
+		if text := s.Detail + s.Hint; strings.Contains(text, "needle") || strings.Contains(text, "/proc") {
+			t.Errorf("a path is shown: %+v", s)
+		}
 	}
 }
 

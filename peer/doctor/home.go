@@ -22,14 +22,27 @@ const (
 	slowSync    = 500 * time.Millisecond // a message is accepted when it is on the disk: each waits so long
 )
 
+// heldInSilence is said of a home whose lock is held, and nobody answers on its socket.
+const heldInSilence = "held by a process that does not answer"
+
+// whyUnusable says why there is nothing to look at in a home that is not usable.
+func (e *examination) whyUnusable(none string) string {
+	if e.broken {
+		return "the home cannot be used as it is: see the step home"
+	}
+	return none
+}
+
 func (e *examination) version(context.Context) {
 	e.add(Step{Name: "version", State: OK, Detail: fmt.Sprintf("byway %s, %s, %s/%s", e.cfg.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)})
 }
 
 func (e *examination) lookAtHome(context.Context) {
 	info, err := os.Stat(e.cfg.Home)
+	e.broken = true // until it has turned out otherwise
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		e.broken = false
 		e.add(Step{Name: "home", State: OK, Detail: e.cfg.Home + " does not exist yet: it is made by the first sign-in"})
 		return
 	case err != nil:
@@ -49,6 +62,7 @@ func (e *examination) lookAtHome(context.Context) {
 		e.fail("home", &peer.Error{Code: peer.CodeKeyFile, Message: e.cfg.Home + " is open to other users", Hint: "chmod 700 " + e.cfg.Home})
 		return
 	case !e.home.Exists:
+		e.broken = false
 		detail := "nobody is signed in on it yet"
 		if e.home.User != "" {
 			detail = "a first sign-in was cut off: the next one goes on with it"
@@ -56,15 +70,18 @@ func (e *examination) lookAtHome(context.Context) {
 		e.add(Step{Name: "home", State: OK, Detail: e.cfg.Home + ": " + detail, Hint: "byway register --user NAME"})
 		return
 	}
-	e.usable = true
+	e.usable, e.broken = true, false
 	e.add(Step{Name: "home", State: OK, Detail: e.cfg.Home + " can be read, and only by its owner"})
 }
 
-func (e *examination) lookAtLock(context.Context) {
+func (e *examination) lookAtLock(ctx context.Context) {
 	held, err := peer.HomeInUse(e.cfg.Home)
 	switch {
 	case err != nil:
 		e.fail("lock", err)
+	case held && e.cfg.Answers != nil && !e.cfg.Answers(ctx):
+		e.silent = true
+		e.fail("lock", &peer.Error{Code: peer.CodeHomeInUse, Message: heldInSilence, Hint: "find out which one that is and end it: no command works on this home while it holds it"})
 	case held:
 		e.add(Step{Name: "lock", State: OK, Detail: "held by a running peer"})
 	default:
@@ -74,7 +91,7 @@ func (e *examination) lookAtLock(context.Context) {
 
 func (e *examination) lookAtKeys(context.Context) {
 	if !e.usable {
-		e.skip("key-file", "there is no account here whose keys it could hold")
+		e.skip("key-file", e.whyUnusable("there is no account here whose keys it could hold"))
 		return
 	}
 	sealed, err := peer.LookAtKeys(e.cfg.Home)

@@ -1,9 +1,14 @@
 package doctor
 
 import (
+	"cmp"
+	"io/fs"
+	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,21 +17,72 @@ import (
 
 // mask hides what does not belong into a public place. One with full hides nothing but invitations and what a terminal would obey.
 type mask struct {
-	full  bool
-	paths *strings.Replacer
-	names []string // of users and hosts, hidden where they stand as a word
-	wrong string   // address of a rendezvous that nobody can read; empty: none
+	full     bool
+	home     string
+	personal string   // directory of the person who runs this; empty: none
+	paths    []string // that errors have named, the longest first
+	names    []string // of users and hosts, hidden where they stand as a word
+	wrong    string   // address of a rendezvous that nobody can read; empty: none
 }
 
-// homeName stands for the directory of the home: its path often has the name of a person in it.
-const homeName = "<home>"
+// What stands in the place of a path, which often has the name of a person in it.
+const (
+	homeName     = "<home>"
+	personalName = "~"
+	somePath     = "(path)"
+)
+
+// homeFiles are the names in a home that are the same for everybody, and are shown.
+var homeFiles = []string{"home.json", "keystore.age", "history.db", "history.db.journal", "lock", "byway.sock"}
 
 func newMask(cfg Config) *mask {
-	pairs := []string{cfg.Home, homeName}
-	if home, err := os.UserHomeDir(); err == nil && home != "/" && home != "" {
-		pairs = append(pairs, home, "~")
+	m := &mask{full: cfg.Full, home: cfg.Home}
+	if dir, err := os.UserHomeDir(); err == nil && dir != "/" {
+		m.personal = dir
 	}
-	return &mask{full: cfg.Full, paths: strings.NewReplacer(pairs...)}
+	return m
+}
+
+// forgetPaths hides the paths that are named by an error or by one that it wraps, also relative ones and those with spaces, from now on.
+func (m *mask) forgetPaths(err error) {
+	var named []string
+	switch e := err.(type) { //nolint:errorlint // each error of the chain is looked at below
+	case *fs.PathError:
+		named = []string{e.Path}
+	case *os.LinkError:
+		named = []string{e.Old, e.New}
+	case *exec.Error:
+		named = []string{e.Name}
+	case *net.OpError:
+		for _, a := range []net.Addr{e.Source, e.Addr} {
+			if unix, ok := a.(*net.UnixAddr); ok && unix != nil {
+				named = append(named, unix.Name)
+			}
+		}
+	}
+	for _, path := range named {
+		dir, name := cut(path)
+		if path != "" && (dir != m.home || !slices.Contains(homeFiles, name)) && path != m.home {
+			m.paths = append(m.paths, path)
+		}
+	}
+	slices.SortFunc(m.paths, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	switch e := err.(type) { //nolint:errorlint // it is what looks at the chain
+	case interface{ Unwrap() error }:
+		if next := e.Unwrap(); next != nil {
+			m.forgetPaths(next)
+		}
+	case interface{ Unwrap() []error }:
+		for _, next := range e.Unwrap() {
+			m.forgetPaths(next)
+		}
+	}
+}
+
+// cut returns the directory and the name of a path.
+func cut(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
 }
 
 // forget hides a name of a user or host from now on.
@@ -43,6 +99,10 @@ var (
 	hosts   = regexp.MustCompile(`/dns(addr|4|6)?/[^/ ]+`)
 	links   = regexp.MustCompile(`byway://\S+`)
 	quoted  = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+	// rooted is what looks like a path from the root, from the directory of a person or from the home, after what stands before it.
+	rooted = regexp.MustCompile(`(^|[^\pL\pN_.~>/…-])((?:~|<home>)?/+[^\s"'` + "`" + `<>/…][^\s"'` + "`" + `<>]*)`)
+	// multiaddr is what looks like such a path and is an address, or the length of a prefix.
+	multiaddr = regexp.MustCompile(`^/\d{1,3}$|^/(ip4|ip6|ip6zone|dns|dns4|dns6|dnsaddr|p2p|tcp|udp)/[^/,;]+(/(ip4|ip6|tcp|udp|quic-v1|p2p|p2p-circuit|webtransport|certhash|ws|wss|tls)(/[^/,;]+)?)*$`)
 )
 
 // hide returns a text without what is to be hidden, on one line and short.
@@ -52,7 +112,7 @@ func (m *mask) hide(s string) string {
 	if m.full {
 		return trace.Clean(s)
 	}
-	s = m.paths.Replace(s)
+	s = m.hidePaths(s)
 	s = peerIDs.ReplaceAllString(s, "$1…")
 	s = hosts.ReplaceAllString(s, "/dns$1/…")
 	s = ipv4.ReplaceAllStringFunc(s, address)
@@ -63,12 +123,41 @@ func (m *mask) hide(s string) string {
 	return trace.Clean(s)
 }
 
-// hideWrong hides what is quoted from an address that is wrong: where something else was given as one, it may be an invitation too.
+// hideWrong hides what is quoted from an address that is wrong: where something else was given as one, it may be an invitation too. A path in quotes may
+// have spaces, so that only here it can be told from the sentence.
 func (m *mask) hideWrong(quote string) string {
-	if part, err := strconv.Unquote(quote); err == nil && part != "" && strings.Contains(m.wrong, part) {
+	part, err := strconv.Unquote(quote)
+	switch {
+	case err != nil || part == "":
+	case strings.Contains(m.wrong, part):
 		return `"…"`
+	case !m.full && strings.HasPrefix(part, "/") && !multiaddr.MatchString(part):
+		return `"` + somePath + `"`
 	}
 	return quote
+}
+
+// hidePaths hides those that errors have named, and as a last resort all that look like one from the root.
+func (m *mask) hidePaths(s string) string {
+	for _, path := range m.paths {
+		s = word(s, path, somePath)
+	}
+	if m.home != "/" && m.home != "" {
+		s = word(s, m.home, homeName)
+	}
+	if m.personal != "" {
+		s = word(s, m.personal, personalName)
+	}
+	return rooted.ReplaceAllStringFunc(s, func(found string) string {
+		parts := rooted.FindStringSubmatch(found)
+		path := strings.TrimRight(parts[2], ".,:;()!?")
+		rest := parts[2][len(path):]
+		dir, name := cut(path)
+		if multiaddr.MatchString(path) || dir == homeName && slices.Contains(homeFiles, name) {
+			return found
+		}
+		return parts[1] + somePath + rest
+	})
 }
 
 // address hides a public address. One of a private network tells nobody where a person is.

@@ -20,7 +20,10 @@ func (e *examination) askPeer(ctx context.Context) {
 	var check peer.Checkup
 	switch {
 	case !e.usable:
-		why = "there is no account here whose keys can be opened"
+		why = e.whyUnusable("there is no account here whose keys can be opened")
+		e.skip("sign-in", why)
+	case e.silent:
+		why = "the home is " + heldInSilence
 		e.skip("sign-in", why)
 	case e.cfg.Ask == nil:
 		why = "there is no peer to ask"
