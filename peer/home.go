@@ -111,11 +111,56 @@ func openHome(dir string) (*home, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeFailed, Message: "the home directory cannot be written", Hint: "check who owns it and that the disk is not full", Err: err}
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		return nil, &Error{Code: CodeHomeInUse, Message: "another process uses this home", Hint: "stop it, or use another --home", Err: err}
+	h := &home{dir: dir, lock: lock}
+	if err := h.take(); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	return &home{dir: dir, lock: lock}, nil
+	return h, nil
+}
+
+// take locks the home.
+func (h *home) take() error {
+	err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return inUse("another process uses this home")
+	}
+	return &Error{Code: CodeFailed, Message: "the home directory cannot be locked", Hint: "use --home with a directory on a local disk", Err: err}
+}
+
+func inUse(message string) error {
+	return &Error{Code: CodeHomeInUse, Message: message, Hint: "try again in a moment; else end the byway that runs there, or use another --home"}
+}
+
+// aside gives the lock back while a person is asked, who may take any time, and takes it again. The error has CodeHomeInUse where another process has the
+// home by then, or has made another's home of it: what was read before no longer holds.
+func (h *home) aside(ask func() error) error {
+	before, err := h.file()
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_UN); err != nil {
+		return fmt.Errorf("unlock home: %w", err)
+	}
+	if err := ask(); err != nil {
+		_ = h.take() // who has it now has it: nothing more is done with it here
+		return err
+	}
+	if err := h.take(); err != nil {
+		return err
+	}
+	after, err := h.file()
+	if err == nil && after.enrolment() != before.enrolment() {
+		err = inUse("another process has signed in on this home meanwhile")
+	}
+	return err
+}
+
+// enrolment is the part of the file that says whose home it is, and where.
+func (f homeFile) enrolment() homeFile {
+	return homeFile{User: f.User, Device: f.Device, PeerID: f.PeerID, Rendezvous: f.Rendezvous, Pending: f.Pending}
 }
 
 // checkOwner refuses a home that others may enter: keys and history would be theirs to copy.

@@ -3,6 +3,7 @@ package peer
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -309,5 +310,55 @@ func TestFlippedHomeFile(t *testing.T) {
 		if got != want {
 			t.Fatalf("bit %d (%q): got %+v", bit, b[bit/8], got)
 		}
+	}
+}
+
+// TestAskingLeavesTheHomeFree has other processes use the home while this one waits for a password.
+func TestAskingLeavesTheHomeFree(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		meanwhile func(t *testing.T, other *home) // what the other does, before
+		stays     bool                            // it goes on with the home
+		code      Code                            // of Up
+	}{
+		{"comes and goes", func(*testing.T, *home) {}, false, CodePasswordTooWeak},
+		{"comes and stays", func(*testing.T, *home) {}, true, CodeHomeInUse},
+		{"signs in", func(t *testing.T, other *home) {
+			if err := other.save(homeFile{User: "bob", Pending: true}); err != nil {
+				t.Fatal(err)
+			}
+		}, false, CodeHomeInUse},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "home")
+			p, err := New(Config{
+				Home: dir, User: "alice", SignIn: SignInRegister, NoMDNS: true,
+				Password: func(context.Context, PasswordUse, string) ([]byte, error) {
+					other, err := openHome(dir)
+					if err != nil {
+						t.Fatalf("the home is not free: %v", err)
+					}
+					tc.meanwhile(t, other)
+					if tc.stays {
+						t.Cleanup(func() { _ = other.close() })
+					} else if err := other.close(); err != nil {
+						t.Fatal(err)
+					}
+					return []byte("short"), nil
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantCode(t, p.Up(t.Context()), tc.code)
+			if _, err := openHome(dir); err == nil {
+				t.Error("the home is free while a peer has it")
+			} else if told, ok := errors.AsType[*Error](err); !ok || told.Hint == "" || told.Error() != "another process uses this home" {
+				t.Errorf("got %v", err)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

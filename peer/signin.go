@@ -88,17 +88,22 @@ func (p *Peer) choose(f homeFile) error {
 	return nil
 }
 
-// askPassword gets a password, prepared for hashing and for the key file.
+// askPassword gets a password, prepared for hashing and for the key file. While it waits for one the home is not locked.
 func (p *Peer) askPassword(ctx context.Context, why PasswordUse) ([]byte, error) {
 	missing := &Error{Code: CodeNotSignedIn, Message: "no password was given", Hint: "use --password-file F or BYWAY_PASSWORD_COMMAND"}
 	if p.cfg.Password == nil {
 		return nil, missing
 	}
-	raw, err := p.cfg.Password(ctx, why, string(p.user))
+	var raw []byte
+	err := p.home.aside(func() (err error) {
+		raw, err = p.cfg.Password(ctx, why, string(p.user))
+		return err
+	})
 	if errors.Is(err, ErrNoPassword) {
 		return nil, missing
 	}
 	if err != nil {
+		clear(raw)
 		return nil, err
 	}
 	return preparePassword(raw)
