@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/byway-chat/byway/peer"
@@ -73,7 +76,7 @@ func (b *bot) take(work context.Context, line inputLine) (quit bool, err error) 
 	}
 	verb, ok := botVerbs[c.Cmd]
 	if !ok {
-		return false, b.p.lines.event(errorEvent(re, usage(fmt.Sprintf("there is no command %q", c.Cmd), "send who route ping history verify read way status quit")))
+		return false, b.p.lines.event(errorEvent(re, usage(fmt.Sprintf("there is no command %q", c.Cmd), verbsOfBots())))
 	}
 	b.begin(work, c, verb)
 	return false, nil
@@ -146,4 +149,9 @@ var botVerbs = map[string]botVerb{
 	"verify":  {run: botVerify},
 	"read":    {run: botRead},
 	"status":  {run: botStatus},
+}
+
+// verbsOfBots lists every command in one line.
+func verbsOfBots() string {
+	return strings.Join(append(slices.Sorted(maps.Keys(botVerbs)), "quit"), " ")
 }

@@ -34,6 +34,9 @@ func (p *program) demoCommand() *cobra.Command {
 }
 
 func (p *program) demo(ctx context.Context) (err error) {
+	if p.flags.json {
+		return usage("the demo is not JSON", "byway lab --json measures every way between two peers")
+	}
 	l, err := p.newLoopback()
 	if err != nil {
 		return err

@@ -78,15 +78,17 @@ func TestOver(t *testing.T) {
 	}
 }
 
-// A round trip that is measured anew is no change, a reason is.
+// A round trip that is measured anew is no change, nor what is found out about the networks; a reason is.
 func TestStanding(t *testing.T) {
 	now := time.Now()
 	e := peer.RouteEntry{Way: peer.WayLAN, State: "open", RTT: ptr(1.0), Tried: &now, Evidence: peer.Evidence{Heard: &now}}
 	same, other := e, e
 	same.RTT, same.Tried, same.Evidence, same.Error = ptr(2.0), ptr(now.Add(1)), peer.Evidence{}, "no answer"
+	same.Here, same.There = &trace.Network{}, &trace.Network{}
+	same.Sentence, same.Remedy, same.Addrs = "in other words", "another cure", []string{"/ip4/127.0.0.1/tcp/1"}
 	other.Reason = "link-lost"
-	if standing(&e) != standing(&same) || standing(&e) == standing(&other) {
-		t.Errorf("got %s, %s and %s", standing(&e), standing(&same), standing(&other))
+	if standingOf(&e) != standingOf(&same) || standingOf(&e) == standingOf(&other) {
+		t.Errorf("got %v, %v and %v", standingOf(&e), standingOf(&same), standingOf(&other))
 	}
 	if line := changeLine(&peer.RouteEntry{Way: "lan\n", State: "open", Reason: "x\x1b[2J"}); strings.ContainsAny(line, "\n\x1b") {
 		t.Errorf("got %q", line)

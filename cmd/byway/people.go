@@ -22,13 +22,22 @@ func (p *program) whoCommand() *cobra.Command {
 }
 
 // withPeer runs a command that needs a home with an account.
-func (p *program) withPeer(ctx context.Context, command func(context.Context, *session) error) (err error) {
-	s, err := p.open(ctx, need{})
+func (p *program) withPeer(ctx context.Context, command func(context.Context, *session) error) error {
+	return p.withPeerFor(ctx, need{}, command)
+}
+
+func (p *program) withPeerFor(ctx context.Context, n need, command func(context.Context, *session) error) (err error) {
+	s, err := p.open(ctx, n)
 	if err != nil {
 		return err
 	}
 	defer s.closeInto(&err)
 	return command(ctx, s)
+}
+
+// peerEnded is what somebody reads who watches a peer that has ended.
+func (p *program) peerEnded() {
+	fmt.Fprintln(p.stderr, "byway: the peer has ended; waiting for the next one (Ctrl-C ends this)")
 }
 
 func (p *program) who(ctx context.Context, s *session) error {

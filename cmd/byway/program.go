@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -40,6 +42,7 @@ func (p *program) Run(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
 	if _, told := errors.AsType[outcome](err); err != nil && !told && code != exitInterrupted {
+		p.flags.json = p.flags.json || wantsJSON(args, p.getenv) // flags after a wrong one have not been read
 		p.tell(err)
 	}
 	return code
@@ -75,6 +78,22 @@ func (p *program) root() *cobra.Command {
 		p.labCommand(), p.demoCommand(), p.versionCommand(),
 	)
 	return root
+}
+
+// wantsJSON says whether a command line that cannot be read as a whole asks for JSON.
+func wantsJSON(args []string, getenv func(string) string) bool {
+	wanted, _ := strconv.ParseBool(getenv("BYWAY_JSON"))
+	for _, a := range args {
+		if a == "--" {
+			break
+		}
+		if a == "--json" {
+			wanted = true
+		} else if value, ok := strings.CutPrefix(a, "--json="); ok {
+			wanted, _ = strconv.ParseBool(value)
+		}
+	}
+	return wanted
 }
 
 // args makes cobra's complaint about arguments a usage error with a cure.

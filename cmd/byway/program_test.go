@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,7 @@ func TestCommandLine(t *testing.T) {
 		{"bad level", "who --log-level loud", "", 2, `byway: error: there is no log level "loud"`},
 		{"negative limit", "history --limit -1", "", 2, "byway: error: --limit cannot be negative"},
 		{"no such way", "ping bob --way owl", "", 2, "byway: error: there is no way \"owl\" to ping by\nbyway: hint: use --way auto, lan, direct, punched or relay"},
+		{"the demo is not JSON", "demo --json", "", 2, "byway: error: the demo is not JSON\nbyway: hint: byway lab --json"},
 		{"chat is not JSON", "--json", "", 2, "byway: error: a chat is not JSON\nbyway: hint: byway bot"},
 		{"version", "version", "", 0, ""},
 		{"help", "help send", "", 0, ""},
@@ -84,6 +86,61 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("got %d, %q; want %d, %q", code, errs.String(), tc.code, tc.stderr)
 			}
 		})
+	}
+}
+
+// An error is one object on standard output also where the command line is wrong before --json, or in it.
+func TestErrorsOfTheCommandLineAsJSON(t *testing.T) {
+	for _, tc := range []struct {
+		args, env string
+		json      bool
+	}{
+		{"ping bob --bogus --json", "", true},
+		{"send bob x --timeout banana --json", "", true},
+		{"demo --json", "", true},
+		{"dance --json=true", "", true},
+		{"--bogus", "1", true},
+		{"--bogus --json=false", "1", false},
+		{"ping bob --bogus -- --json", "", false},
+		{"ping bob --bogus", "", false},
+	} {
+		t.Run(tc.args+tc.env, func(t *testing.T) {
+			var out, errs strings.Builder
+			p := program{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(name string) string {
+				return map[string]string{"BYWAY_HOME": t.TempDir(), "BYWAY_JSON": tc.env}[name]
+			}}
+			if code := p.Run(t.Context(), strings.Fields(tc.args)); code != exitUsage || !strings.HasPrefix(errs.String(), "byway: error: ") {
+				t.Errorf("got %d, %q", code, errs.String())
+			}
+			if !tc.json {
+				if out.Len() > 0 {
+					t.Errorf("got %q", out.String())
+				}
+				return
+			}
+			list := objects(t, out.String(), false)
+			if len(list) != 1 || list[0]["type"] != "error" || list[0]["code"] != "usage" {
+				t.Errorf("got %q", out.String())
+			}
+		})
+	}
+}
+
+// The hint for a command that a bot does not know names all there are.
+func TestVerbsOfBots(t *testing.T) {
+	var out strings.Builder
+	b := &bot{p: &program{lines: &lines{w: &out}}}
+	if _, err := b.take(t.Context(), inputLine{text: []byte(`{"id":"1","cmd":"dance"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	hint, _ := objects(t, out.String(), false)[0]["hint"].(string)
+	for verb := range botVerbs {
+		if !slices.Contains(strings.Fields(hint), verb) {
+			t.Errorf("the hint %q lacks %s", hint, verb)
+		}
+	}
+	if !slices.Contains(strings.Fields(hint), "quit") {
+		t.Errorf("the hint %q lacks quit", hint)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -27,8 +26,8 @@ type routing struct {
 	p     *program
 	user  string
 	watch bool
-	last  map[string]string // of each way what was printed last, while watching
-	lines int               // on the screen
+	last  map[string]standing // of each way what was printed last, while watching
+	lines int                 // on the screen
 }
 
 func (p *program) routeCommand() *cobra.Command {
@@ -37,10 +36,14 @@ func (p *program) routeCommand() *cobra.Command {
 		Use: "route USER", Short: "every way to USER, which is in use, and why not the better ones", Args: args(cobra.ExactArgs(1)),
 		Long: "Lists every way to USER. Exit 0 when a direct way is in use, 3 when only the relay is, 5 when USER is away.\n" +
 			"With --watch the list follows what happens, until it is interrupted: in place on a terminal, else (or with --json) a line for each way\n" +
-			"that has changed.",
+			"that has changed. When a running peer ends, the next one is waited for.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			r.user = list[0]
-			return p.withPeer(cmd.Context(), r.run)
+			var n need
+			if r.watch {
+				n.ended = r.peerEnded
+			}
+			return p.withPeerFor(cmd.Context(), n, r.run)
 		},
 	}
 	cmd.Flags().BoolVar(&r.watch, "watch", false, "go on and show each change")
@@ -129,6 +132,12 @@ func (r *routing) stir(ctx context.Context, s *session, stirred chan<- struct{})
 	}
 }
 
+// peerEnded says so below what is on the screen, which stays.
+func (r *routing) peerEnded() {
+	r.p.peerEnded()
+	r.lines = 0
+}
+
 // pauseFor waits, at most until ctx ends.
 func pauseFor(ctx context.Context, d time.Duration) {
 	select {
@@ -143,11 +152,11 @@ func (r *routing) show(list []peer.RouteEntry) error {
 		return r.redraw(list)
 	}
 	if r.last == nil {
-		r.last = map[string]string{}
+		r.last = map[string]standing{}
 	}
 	for i := range list {
 		e := &list[i]
-		key, now := e.Device+" "+string(e.Way), standing(e)
+		key, now := e.Device+" "+string(e.Way), standingOf(e)
 		if r.last[key] == now {
 			continue
 		}
@@ -171,16 +180,14 @@ type changedWay struct {
 	*peer.RouteEntry
 }
 
-// standing is what counts as a change of a way. A round trip, the time of the last sign of life and that of a try that came to the same are none.
-func standing(e *peer.RouteEntry) string {
-	same := *e
-	same.RTT, same.Tried, same.Evidence, same.Error = nil, nil, peer.Evidence{}, ""
-	b, err := json.Marshal(same)
-	if err != nil {
-		panic("byway: " + err.Error()) // strings and booleans always encode
-	}
-	return string(b)
+// standing is what counts as a change of a way. Round trips, signs of life, tries that came to the same, and what is found out about the networks
+// meanwhile are none: trace has them.
+type standing struct {
+	state, reason, addr string
+	inUse               bool
 }
+
+func standingOf(e *peer.RouteEntry) standing { return standing{e.State, e.Reason, e.Addr, e.InUse} }
 
 // changeLine is one way as a line of its own.
 func changeLine(e *peer.RouteEntry) string {

@@ -24,6 +24,7 @@ type need struct {
 	signIn  peer.SignIn // how
 	private bool        // a peer of our own publishes no address and dials nobody
 	own     bool        // another process's peer will not do
+	ended   func()      // tells that another process's peer has ended: a watcher waits for the next one. nil: the command starts one itself
 }
 
 // session is a command's way to its peer. When the process that owned the peer leaves, the session starts one itself. It may be
@@ -54,18 +55,14 @@ func (p *program) open(ctx context.Context, n need) (*session, error) {
 }
 
 func (s *session) openLocked(ctx context.Context) error {
-	waited := time.NewTimer(homeWait)
-	defer waited.Stop()
-	for {
+	for waited := time.Duration(0); ; waited += homePoll { // without the time at a prompt
 		err := s.tryLocked(ctx)
-		if peer.CodeOf(err) != peer.CodeHomeInUse {
+		if peer.CodeOf(err) != peer.CodeHomeInUse || waited >= homeWait {
 			return err
 		}
 		// Its owner is just coming up or leaving: soon it answers on the socket, or the lock is free.
 		select {
 		case <-time.After(homePoll):
-		case <-waited.C:
-			return err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -126,7 +123,30 @@ func (s *session) replace(ctx context.Context, gone *api.Client) error {
 		return errors.New("this process's own peer does not answer")
 	}
 	gone.Close()
+	if s.need.ended != nil {
+		return s.awaitLocked(ctx)
+	}
 	return s.openLocked(ctx)
+}
+
+// awaitLocked waits until another process has a peer for the home again. It leaves the home's lock alone.
+func (s *session) awaitLocked(ctx context.Context) error {
+	for told := false; ; {
+		client, err := s.p.dial(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			s.client = client
+			return nil
+		case !errors.Is(err, api.ErrGone):
+			return err
+		case !told:
+			told = true
+			s.need.ended()
+		}
+		pauseFor(ctx, homePoll)
+	}
 }
 
 // do carries out one request, again with a new peer where the one that was asked has left before it acted.

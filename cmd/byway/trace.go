@@ -24,7 +24,7 @@ func (p *program) traceCommand() *cobra.Command {
 		Short: "every attempt to find a way to USER and every change of one, as JSON lines",
 		Long: "Prints one JSON object a line for each dial, punch, link, change of a way, finding about the network and change at the rendezvous: first\n" +
 			"what the running peer remembers, then what happens, until it is interrupted. Without USER: of everybody. Where no peer runs, one is\n" +
-			"started, and looks for a way to USER. An object \"what\":\"lost\" says how many are missing in its place.",
+			"started, and looks for a way to USER. When a running peer ends, the next one is waited for. An object \"what\":\"lost\" says how many are missing in its place.",
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if len(list) == 1 {
@@ -33,7 +33,11 @@ func (p *program) traceCommand() *cobra.Command {
 			if t.o.New && t.o.Held {
 				return usage("--new and --past exclude each other", "leave both out to see everything")
 			}
-			return p.withPeer(cmd.Context(), t.run)
+			n := need{ended: p.peerEnded}
+			if t.o.Held {
+				n.ended = nil // it has an end, and so must its wait
+			}
+			return p.withPeerFor(cmd.Context(), n, t.run)
 		},
 	}
 	cmd.Flags().BoolVar(&t.o.New, "new", false, "only what happens from now on")
@@ -63,7 +67,7 @@ func (t *tracing) run(ctx context.Context, s *session) error {
 			continue // the peer has left, or took us for dead because standard output was blocked
 		}
 		if err := s.replace(ctx, client); err != nil {
-			return err
+			return drained(ctx, err)
 		}
 		t.o.After, t.o.New = 0, false // the story of another peer has other numbers, and all of it is new
 	}
