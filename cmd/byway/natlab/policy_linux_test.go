@@ -23,7 +23,7 @@ type ears struct {
 	with map[netip.Addr]int
 }
 
-// listen hears what passes a machine, loopback and what is for everybody aside.
+// listen hears what passes a machine, loopback aside and what is for everybody on the network: there peers announce themselves, each under its own policy for all.
 func listen(t testing.TB, netns string) *ears {
 	t.Helper()
 	e := &ears{with: map[netip.Addr]int{}}
@@ -33,7 +33,7 @@ func listen(t testing.TB, netns string) *ears {
 		if outgoing {
 			other = to
 		}
-		if ok && !from.IsLoopback() && !other.IsMulticast() && !other.IsLinkLocalUnicast() {
+		if ok && !from.IsLoopback() && !to.IsMulticast() && !other.IsLinkLocalUnicast() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.with[other]++
