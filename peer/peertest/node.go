@@ -13,6 +13,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -55,6 +56,18 @@ func (w *World) PeerAt(name, ip string) *Node {
 	}
 	w.t.Cleanup(n.Stop)
 	return n
+}
+
+// Stranger makes a host at an address of this network that belongs to no account: a test says what it does. It ends with the test.
+func (w *World) Stranger() host.Host {
+	w.t.Helper()
+	options := append(w.hostOptions(), libp2p.ListenAddrStrings("/ip4/"+w.nextIP()+"/udp/8000/quic-v1"))
+	h, err := libp2p.New(options...)
+	if err != nil {
+		w.t.Fatalf("start a stranger: %v", err)
+	}
+	w.t.Cleanup(func() { _ = h.Close() }) // in a simulated network
+	return h
 }
 
 // Dials counts what a node dials; see [Dials.Count].
