@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -202,5 +203,28 @@ func TestWhereNoWayIsLeft(t *testing.T) {
 				t.Errorf("exchanged packets with %v", got)
 			}
 		})
+	}
+}
+
+// TestRelayGivesPortsBack has the router of somebody who keeps to the relay for all lead nobody to them any more.
+func TestRelayGivesPortsBack(t *testing.T) {
+	roll.Begin(t, stage.Linking, translating)
+	w := newInternet(t)
+	home := w.behind("a", mapsByPMP)
+	place := apart(w, home.host("alice"), w.public("bob"))
+	w.run()
+	c := meet(t, place)
+	leads := func() bool {
+		out, err := exec.Command("ip", "netns", "exec", home.router, "nft", "list", "chain", "inet", "router", "leads").CombinedOutput()
+		if err != nil {
+			t.Fatalf("nft: %v %s", err, out)
+		}
+		return strings.Contains(string(out), "dnat")
+	}
+	stage.Eventually(t, "the router leads to alice", leads)
+	setWay(c.alice, "default", "relay")
+	stage.Eventually(t, "the router leads to nobody", func() bool { return !leads() })
+	if r := c.people[0].Must(0, "status", "--json"); !strings.Contains(r.Out, `"port_mapping":{"state":"off"`) {
+		t.Errorf("status says %s", r.Out)
 	}
 }
