@@ -125,7 +125,7 @@ func (c *core) checkContacts(now time.Time) []ContactCheck {
 
 func (k *ContactCheck) explain(r route.Reason) {
 	if r != "" {
-		k.Reason, k.Sentence, k.Remedy = string(r), r.Sentence(), r.Remedy()
+		k.Reason, k.Sentence, k.Remedy = string(r), r.Sentence(), r.RemedyFor(k.User)
 	}
 }
 

@@ -139,7 +139,7 @@ func (p *Peer) nobody(ctx context.Context, name rendezvous.Username) error {
 	if err != nil {
 		return err
 	}
-	e := &Error{Code: CodeUnreachable, Message: fmt.Sprintf("%s was not found on this network", name), Hint: why.Remedy()}
+	e := &Error{Code: CodeUnreachable, Message: fmt.Sprintf("%s was not found on this network", name), Hint: remedy(why, string(name))}
 	if why != "" {
 		e.Message += fmt.Sprintf(": %s: %s", why, why.Sentence())
 	}
@@ -197,7 +197,7 @@ func (p *Peer) findable(ctx context.Context, user string) (rendezvous.Username, 
 		}
 		for _, d := range c.devicesOf(name) {
 			if why := c.look(d).Forbidden(&s); why != "" {
-				refused = &Error{Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is allowed: %s: %s", name, why, why.Sentence()), Hint: why.Remedy()}
+				refused = &Error{Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is allowed: %s: %s", name, why, why.Sentence()), Hint: why.RemedyFor(string(name))}
 			}
 		}
 	})

@@ -38,6 +38,9 @@ func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, err
 	}
 	c := p.core
 	account := delivery.Account(name)
+	if err := c.notOneself(ctx, name); err != nil {
+		return Pong{}, err
+	}
 	switch {
 	case way == string(WayRelay):
 	case way == "direct" || Way(way).IsDirect():
@@ -87,7 +90,11 @@ func (c *core) unreached(ctx context.Context, name delivery.Account, way string)
 	}
 	var why route.Reason
 	if doErr := c.do(ctx, func() { why = c.whyNot(name, way) }); doErr == nil && why != "" {
-		return noWay(message, name, why)
+		none := noWay(message, name, why)
+		if why == route.PeerOffline {
+			none.Hint = fmt.Sprintf("a ping is not kept for later: try again when `byway who` shows %s online; a message by `byway send %s` is", name, name)
+		}
+		return none
 	}
 	return &Error{Code: CodeUnreachable, Message: message, Hint: "`byway route " + string(name) + "` says why"}
 }

@@ -22,6 +22,9 @@ func (p *Peer) Route(ctx context.Context, user string) ([]RouteEntry, error) {
 		return nil, err
 	}
 	c := p.core
+	if err := c.notOneself(ctx, name); err != nil {
+		return nil, err
+	}
 	c.waitForDirect(ctx, delivery.Account(name), headStart)
 	var out []RouteEntry
 	err = c.do(ctx, func() {
@@ -46,7 +49,7 @@ func (c *core) routes(d *device) []RouteEntry {
 	for _, e := range table.Entries(&s) {
 		r := RouteEntry{
 			Device: d.Fingerprint.Device(), Way: e.Way, State: string(e.State), InUse: e.InUse,
-			Reason: string(e.Reason), Remedy: e.Reason.Remedy(), Addrs: c.addresses(d, &e),
+			Reason: string(e.Reason), Remedy: e.Reason.RemedyFor(string(d.contact.Name)), Addrs: c.addresses(d, &e),
 			Evidence: d.evidence(e.Way), Here: networkOf(here, true),
 		}
 		r.Addr = strings.Join(r.Addrs, " ")
@@ -88,6 +91,9 @@ func (c *core) lastTry(d *device, r *RouteEntry) {
 		}
 	} else if c.conn == nil {
 		r.Error = c.reason
+	}
+	if r.Reason == string(route.NotTriedYet) {
+		at, r.Error = time.Time{}, "" // the first try has only begun
 	}
 	if !at.IsZero() {
 		utc := at.UTC()

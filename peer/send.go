@@ -36,10 +36,24 @@ var limits = map[route.Policy]delivery.Policy{
 func parseUser(name string) (rendezvous.Username, error) {
 	u, err := rendezvous.ParseUsername(name)
 	if err != nil {
-		return "", &Error{Code: CodeNoSuchUser, Message: "there is no such user: " + err.Error(), Hint: "`byway who` lists the users"}
+		return "", &Error{Code: CodeNoSuchUser, Message: "there is no such user", Hint: "`byway who` lists the users"}
 	}
 	return u, nil
 }
+
+// notOneself refuses our own name where this is the only device that has it.
+func (c *core) notOneself(ctx context.Context, name rendezvous.Username) error {
+	var refused error
+	err := c.do(ctx, func() {
+		if ct := c.contacts[delivery.Account(name)]; string(name) == c.self.Name && (ct == nil || len(ct.accepted(c.self.Fingerprint)) == 0) {
+			refused = errOwnName
+		}
+	})
+	return cmp.Or(err, refused)
+}
+
+// errOwnName is the mistake of naming oneself.
+var errOwnName = &Error{Code: CodeUnreachable, Message: "this is your own name, and you have no other device", Hint: "name somebody else: `byway who` lists the users"}
 
 // recipients is how many names that messages were sent to are remembered as they were typed: each message would map its name anew.
 const recipients = 256
@@ -190,11 +204,20 @@ func (c *core) limit(ct *contact, wanted route.Policy) (route.Policy, error) {
 	return allowed, nil
 }
 
+// remedy is what a person who looks for a contact can do: where it does not answer, look for it elsewhere, too.
+func remedy(why route.Reason, name string) string {
+	text := why.RemedyFor(name)
+	if why == route.SameLANUnreachable {
+		text += fmt.Sprintf(" Where its address is another by now: `byway find %s --sweep`, or `byway address` there and `byway connect %s ADDRESS` here.", name, name)
+	}
+	return text
+}
+
 // noWay is the error of a message or a ping for which no way is there.
-func noWay(message string, name delivery.Account, why route.Reason) error {
+func noWay(message string, name delivery.Account, why route.Reason) *Error {
 	return &Error{
 		Code: CodeUnreachable, Reason: string(why), Message: fmt.Sprintf("%s: %s: %s", message, why, why.Sentence()),
-		Hint: cmp.Or(why.Remedy(), fmt.Sprintf("`byway route %s` says more", name)),
+		Hint: cmp.Or(remedy(why, string(name)), fmt.Sprintf("`byway route %s` says more", name)),
 	}
 }
 

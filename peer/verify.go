@@ -40,6 +40,9 @@ func (p *Peer) Verify(ctx context.Context, user string, accept bool) (Verificati
 		if ct == nil {
 			return noSuchUser(string(name))
 		}
+		if string(name) == c.self.Name && !ct.elsewhere(c.self.Fingerprint) {
+			return errOwnName
+		}
 		if accept {
 			if err := c.acceptKeys(ct, young, p.started); err != nil {
 				return err
@@ -52,6 +55,16 @@ func (p *Peer) Verify(ctx context.Context, user string, accept bool) (Verificati
 		return Verification{}, err
 	}
 	return <-answer, nil
+}
+
+// elsewhere reports whether an account has another device than this one, trusted or not.
+func (ct *contact) elsewhere(self delivery.Device) bool {
+	for fp := range ct.devices {
+		if fp != self {
+			return true
+		}
+	}
+	return len(ct.pinned(history.Pending)) > 0
 }
 
 // comparable returns the devices that a safety number must cover: those that are trusted, or will be when it is accepted.

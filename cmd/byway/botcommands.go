@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -93,7 +94,11 @@ func parseCommand(line inputLine) (*botCommand, error) {
 	case !utf8.Valid(line.text):
 		return c, usage("the line is not UTF-8", "")
 	}
-	if err := json.Unmarshal(line.text, c); err != nil {
+	err := json.Unmarshal(line.text, c)
+	if bad, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && bad.Field != "" {
+		return c, usage(fmt.Sprintf("the field %q cannot be a %s", bad.Field, bad.Value), `{"id":"1","cmd":"send","to":"bob","body":"hi"}`)
+	}
+	if err != nil {
 		return c, &peer.Error{
 			Code: peer.CodeUsage, Message: "the line is not a command", Hint: `{"id":"1","cmd":"send","to":"bob","body":"hi"}`, Err: err,
 		}

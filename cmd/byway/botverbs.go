@@ -54,6 +54,9 @@ func botRoute(ctx context.Context, b *bot, c *botCommand) error {
 }
 
 func botHistory(ctx context.Context, b *bot, c *botCommand) error {
+	if err := checkLimit(c.Limit); err != nil {
+		return err
+	}
 	q := peer.HistoryQuery{User: c.user(), Search: c.Search, Limit: c.Limit}
 	list, err := do(ctx, b.s, func(cl *api.Client) ([]peer.HistoryEntry, error) { return cl.History(ctx, q) })
 	if err != nil {

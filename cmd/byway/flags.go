@@ -55,6 +55,21 @@ func (f *flags) register(set *pflag.FlagSet) {
 // shortNames are environment forms that do not repeat a flag's name.
 var shortNames = map[string]string{"log-level": "BYWAY_LOG"}
 
+// kinds are the values of flags in words, by the type that pflag gives them.
+var kinds = map[string]string{"int": "a whole number", "duration": "a time, as 10s or 2m", "bool": "true or false", "float64": "a number"}
+
+// flagMistake is what is wrong with a flag, without the words of the library that has read it.
+func flagMistake(err error) string {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err.Error()
+	}
+	if kind, known := kinds[bad.GetFlag().Value.Type()]; known {
+		return fmt.Sprintf("--%s needs %s, not %q", bad.GetFlag().Name, kind, bad.GetValue())
+	}
+	return err.Error()
+}
+
 // siblings are flags of which one takes the place of the other: given on the command line, it beats the other's environment form, too.
 var siblings = map[string]string{"password-file": "password-command", "password-command": "password-file"}
 
@@ -95,7 +110,7 @@ func fromVariable(f *pflag.Flag, getenv func(string) string) error {
 	}
 	for _, v := range values {
 		if err := f.Value.Set(v); err != nil {
-			return &peer.Error{Code: peer.CodeUsage, Message: fmt.Sprintf("the environment variable %s holds %q", name, value), Err: err}
+			return &peer.Error{Code: peer.CodeUsage, Message: fmt.Sprintf("the environment variable %s holds %q", name, value), Hint: "it stands for --" + f.Name + ": " + f.Usage}
 		}
 	}
 	f.Changed = true

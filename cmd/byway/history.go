@@ -23,12 +23,26 @@ func (p *program) historyCommand() *cobra.Command {
 			if q.Limit < 0 {
 				return usage("--limit cannot be negative", "")
 			}
+			if err := checkLimit(q.Limit); err != nil {
+				return err
+			}
 			return p.withPeer(cmd.Context(), func(ctx context.Context, s *session) error { return p.history(ctx, s, q) })
 		},
 	}
 	cmd.Flags().StringVar(&q.Search, "search", "", "only messages that contain this text")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "the newest so many, at most 10000")
 	return cmd
+}
+
+// maxEntries is how many entries of the history can be asked for at once.
+const maxEntries = 10000
+
+// checkLimit refuses what no number of entries can be.
+func checkLimit(n int) error {
+	if n < 0 || n > maxEntries {
+		return usage(fmt.Sprintf("the limit is %d; it goes from 0 (the usual number) to %d", n, maxEntries), "")
+	}
+	return nil
 }
 
 func (p *program) history(ctx context.Context, s *session, q peer.HistoryQuery) error {

@@ -68,7 +68,7 @@ func (p *program) root() *cobra.Command {
 	}
 	p.flags.register(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &peer.Error{Code: peer.CodeUsage, Message: err.Error(), Hint: cmd.CommandPath() + " --help"}
+		return &peer.Error{Code: peer.CodeUsage, Message: flagMistake(err), Hint: cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(
 		p.registerCommand(), p.loginCommand(),

@@ -458,3 +458,11 @@ func FuzzParseChatLine(f *testing.F) {
 	f.Add("/ping bob")
 	f.Fuzz(func(_ *testing.T, line string) { parseChatLine(line) })
 }
+
+// A field of the wrong kind is told by its name, not by that of our type.
+func TestCommandOfTheWrongKind(t *testing.T) {
+	_, err := parseCommand(inputLine{text: []byte(`{"id":"1","cmd":"ping","count":"x"}`)})
+	if want := `the field "count" cannot be a string`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}

@@ -80,7 +80,12 @@ func connect(ctx context.Context, home string) (net.Conn, error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &peer.Error{Code: peer.CodeFailed, Message: "the home " + home + " is closed to you: it may be another user's", Hint: "use --home with a directory of your own"}
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, &peer.Error{Code: peer.CodeUsage, Message: home + " is not a directory", Hint: "use --home DIR"}
+	case err != nil:
 		return nil, fmt.Errorf("connecting to the running peer: %w", err)
 	}
 	return conn, nil

@@ -118,7 +118,7 @@ func (t *Table) whyNotLAN(s *Surroundings) Reason {
 		return NoAddressKnown
 	case !t.Addresses.Common:
 		return NoCommonNetwork
-	case t.dial.tried():
+	case t.dial.ever:
 		return SameLANUnreachable
 	}
 	return NotTriedYet
@@ -132,7 +132,7 @@ func (t *Table) whyNotDirect(s *Surroundings) Reason {
 		return NoPublicAddress
 	case t.familiesApart(s.Here):
 		return IPv6OneSide
-	case t.dial.tried():
+	case t.dial.ever:
 		return InboundBlocked
 	}
 	return NotTriedYet
@@ -147,7 +147,7 @@ func (t *Table) whyNotPunched(s *Surroundings) Reason {
 	switch {
 	case apart(s.Here, t.There):
 		return IPv6OneSide
-	case t.punch.tried():
+	case t.punch.ever:
 		return unpunched(s.Here, t.There)
 	}
 	return NotTriedYet

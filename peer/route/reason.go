@@ -1,6 +1,9 @@
 package route
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Reason is a stable code for why a way is not in use. The empty Reason is none.
 type Reason string
@@ -36,7 +39,7 @@ type explanation struct{ sentence, remedy string }
 var explanations = map[Reason]explanation{
 	SameLANUnreachable: {
 		"The other device is on a network that this one is on too, and does not answer there.",
-		"Its firewall may keep others out, or the access point keeps its clients apart: look for \"client isolation\" or \"guest network\" there.",
+		"Check that byway runs there. Its firewall may keep others out, or the access point keeps its clients apart: look for \"client isolation\" or \"guest network\" there.",
 	},
 	NoCommonNetwork: {"The two devices share no local network.", ""},
 	MulticastFiltered: {
@@ -131,5 +134,8 @@ func (r Reason) Sentence() string {
 	return string(r)
 }
 
-// Remedy says what can be done about it; empty where nothing can or need be.
+// Remedy says what can be done about it; empty where nothing can or need be. USER in it stands for the contact.
 func (r Reason) Remedy() string { return explanations[r].remedy }
+
+// RemedyFor is Remedy with the name of the contact.
+func (r Reason) RemedyFor(user string) string { return strings.ReplaceAll(r.Remedy(), "USER", user) }

@@ -39,10 +39,11 @@ type attempt struct {
 	running  bool
 	failures int       // in a row
 	ended    time.Time // of the latest that has failed; zero: none has
+	ever     bool      // one has failed, also before the last reset
 }
 
 func (a *attempt) begin()             { a.running = true }
-func (a *attempt) fail(now time.Time) { a.running, a.ended = false, now; a.failures++ }
+func (a *attempt) fail(now time.Time) { a.running, a.ended, a.ever = false, now, true; a.failures++ }
 func (a *attempt) reset()             { a.failures, a.ended = 0, time.Time{} }
 func (a *attempt) tried() bool        { return a.failures > 0 }
 
@@ -109,13 +110,13 @@ func (t *Table) PunchFailed(now time.Time) { t.punch.fail(now) }
 // Opened says that the device answers directly.
 func (t *Table) Opened(o Open) {
 	t.open, t.lost, t.Urgent, t.first = o, "", false, time.Time{}
-	t.dial, t.punch = attempt{}, attempt{}
+	t.dial, t.punch = attempt{ever: t.dial.ever}, attempt{ever: t.punch.ever}
 }
 
 // Closed says that the way that was open is not any more.
 func (t *Table) Closed(now time.Time) {
 	t.lost, t.open, t.first = t.open.Way, Open{}, time.Time{}
-	t.dial, t.punch = attempt{}, attempt{ended: now.Add(lostPause)}
+	t.dial, t.punch = attempt{ever: t.dial.ever}, attempt{ever: t.punch.ever, ended: now.Add(lostPause)}
 }
 
 // Renewed says that the device has come back or has other addresses: what has failed may work now.
