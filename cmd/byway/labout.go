@@ -140,6 +140,7 @@ type labSummary struct {
 	Sent        int    `json:"sent"`
 	Arrived     int    `json:"arrived"`
 	Lost        int    `json:"lost"`
+	GivenUp     int    `json:"given_up"`
 	Pending     int    `json:"pending"`
 	Doubled     *int   `json:"doubled"`
 	Disorder    *int   `json:"out_of_order"`
@@ -220,6 +221,9 @@ func labAccount(t *lab.Total) string {
 	if t.Seen {
 		parts = append(parts, fmt.Sprintf("%d shown twice, %d out of order, %d delivered and not shown", t.Doubled, t.Disorder, t.Unshown))
 	}
+	if t.GivenUp > 0 {
+		parts = append(parts, fmt.Sprintf("%d given up, which their sender was told", t.GivenUp))
+	}
 	if t.Pending > 0 {
 		parts = append(parts, fmt.Sprintf("%d still under way when it was interrupted", t.Pending))
 	}
@@ -283,7 +287,7 @@ func (p *program) labJSON(user string, out *labOutput, f *lab.Figures, interrupt
 	}
 	t := &f.Total
 	sum := labSummary{
-		User: user, Sent: t.Sent, Arrived: t.Arrived, Lost: t.Lost, Pending: t.Pending, Interrupted: interrupted,
+		User: user, Sent: t.Sent, Arrived: t.Arrived, Lost: t.Lost, GivenUp: t.GivenUp, Pending: t.Pending, Interrupted: interrupted,
 		Report: out.path(labReport), Samples: out.path(labSamples),
 	}
 	if t.Seen {

@@ -54,6 +54,7 @@ type FaultFigures struct {
 // Total is the account of everything that was sent.
 type Total struct {
 	Sent, Arrived, Lost, Pending int
+	GivenUp                      int  // refused, or given up for a reason that its sender was told, as what may only go by a way that did not carry it
 	Seen                         bool // what the other side has shown is known: only then the following say something
 	Unshown                      int  // arrived, and not shown
 	Doubled                      int  // shown more than once
@@ -120,6 +121,8 @@ func total(samples []*Row) Total {
 			t.Arrived++
 		case s.State == Pending:
 			t.Pending++
+		case s.State == Failed:
+			t.GivenUp++
 		default:
 			t.Lost++
 		}
