@@ -2,6 +2,7 @@ package peer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -39,7 +40,8 @@ func (p *Peer) startHost() error {
 	if len(listen) == 0 {
 		listen = defaultListen(p.address.Addrs)
 	}
-	if p.cfg.HostOptions == nil {
+	// On loopback nobody comes back to an address, and copies of one home on one machine would take each other's place at their port.
+	if p.cfg.HostOptions == nil && slices.ContainsFunc(listen, func(a string) bool { return !isLoopback(a) }) {
 		id, err := peer.IDFromPublicKey(key.GetPublic())
 		if err != nil {
 			return fmt.Errorf("read host key: %w", err)
