@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 
 // TestAnswers: only what the gateway itself says of itself counts, each place once.
 func TestAnswers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has all of 127.0.0.0/8 on its loopback")
+	}
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +25,7 @@ func TestAnswers(t *testing.T) {
 		t.Helper()
 		c, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(from)}, conn.LocalAddr().(*net.UDPAddr))
 		if err != nil {
-			t.Skip("this machine has no", from, err)
+			t.Fatal(err)
 		}
 		defer c.Close()
 		if _, err := c.Write([]byte(text)); err != nil {

@@ -164,9 +164,6 @@ func TestRememberedAddresses(t *testing.T) {
 
 // TestMovedWithoutMulticast gives both another address while nothing tells it to the other; alice finds bob by a typed address and by a sweep.
 func TestMovedWithoutMulticast(t *testing.T) {
-	if !long {
-		t.Skip("runs in the long form: a sweep is slow on purpose")
-	}
 	roll.Begin(t, stage.Linking, translating)
 	h := newNeighbourhood(t, true)
 	<-time.After(7 * time.Second) // alice should have heard bob by now
