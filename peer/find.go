@@ -103,7 +103,7 @@ func (p *Peer) Find(ctx context.Context, user string, sweep bool) (Found, error)
 		return p.foundSince(ctx, name, began, nil)
 	}
 	p.core.post(func() {
-		for _, d := range p.core.devicesOf(name) {
+		for _, d := range p.core.devicesOf(delivery.Account(name)) {
 			d.ways.Renewed()
 		}
 	})
@@ -130,7 +130,7 @@ func (p *Peer) nobody(ctx context.Context, name rendezvous.Username) error {
 	var why route.Reason
 	err := p.core.do(ctx, func() {
 		s := p.core.surroundings()
-		for _, d := range p.core.devicesOf(name) {
+		for _, d := range p.core.devicesOf(delivery.Account(name)) {
 			if d.Trust == history.Accepted && d.Fingerprint != p.core.self.Fingerprint {
 				why = cmp.Or(why, p.core.look(d).WhyNotLAN(&s))
 			}
@@ -195,7 +195,7 @@ func (p *Peer) findable(ctx context.Context, user string) (rendezvous.Username, 
 			refused = keyChanged(ct)
 			return
 		}
-		for _, d := range c.devicesOf(name) {
+		for _, d := range c.devicesOf(delivery.Account(name)) {
 			if why := c.look(d).Forbidden(&s); why != "" {
 				refused = &Error{Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is allowed: %s: %s", name, why, why.Sentence()), Hint: why.RemedyFor(string(name))}
 			}
@@ -205,8 +205,8 @@ func (p *Peer) findable(ctx context.Context, user string) (rendezvous.Username, 
 }
 
 // devicesOf returns the devices of a user; none where the contact has gone, as when the core has begun again from a disk that does not have it.
-func (c *core) devicesOf(name rendezvous.Username) map[delivery.Device]*device {
-	if ct := c.contacts[delivery.Account(name)]; ct != nil {
+func (c *core) devicesOf(name delivery.Account) map[delivery.Device]*device {
+	if ct := c.contacts[name]; ct != nil {
 		return ct.devices
 	}
 	return nil
@@ -243,7 +243,7 @@ func (p *Peer) unlinked(ctx context.Context, name rendezvous.Username) (*soughtD
 	out := new(soughtDevices)
 	err := p.core.do(ctx, func() {
 		c := p.core
-		for fp, d := range c.devicesOf(name) {
+		for fp, d := range c.devicesOf(delivery.Account(name)) {
 			if d.Trust != history.Accepted || fp == c.self.Fingerprint {
 				continue
 			}
@@ -292,7 +292,7 @@ func (p *Peer) foundSince(ctx context.Context, name rendezvous.Username, began t
 	var out Found
 	found := false
 	err := p.core.do(ctx, func() {
-		for fp, d := range p.core.devicesOf(name) {
+		for fp, d := range p.core.devicesOf(delivery.Account(name)) {
 			if d.link == nil || found && fp.Device() > out.Device {
 				continue
 			}

@@ -281,18 +281,18 @@ const (
 
 // needDirect refuses a message that must go directly, or over the LAN, while no such way opens: it is then not accepted at all, rather than kept.
 func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted route.Policy) error {
-	var open bool
+	var open, gone bool
 	var why []route.Reason
 	look := func() {
 		s := c.surroundings()
-		open, why = false, nil
+		open, gone, why = false, c.contacts[name] == nil, nil
 		for _, d := range c.contacts[name].targets(c.self.Fingerprint) {
 			open = open || d.link != nil && wanted.Allows(d.linkWay)
 			why = append(why, c.look(d).Why(&s, wanted))
 		}
 	}
 	again := func() {
-		for _, d := range c.contacts[name].devices {
+		for _, d := range c.devicesOf(name) {
 			d.ways.Renewed()
 		}
 	}
@@ -303,17 +303,24 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted rou
 			err = c.do(ctx, look)
 		}
 	}
-	if err != nil || open {
+	switch {
+	case err != nil || open:
 		return err
-	}
-	if wanted == route.LAN {
+	case gone:
+		return noSuchUser(string(name))
+	case len(why) == 0:
+		return acceptError(c.self.Name, name, delivery.ErrNoDevice)
+	case wanted == route.LAN:
 		return noWay(fmt.Sprintf("no way to %s over the local network is open", name), name, route.MostTelling(why))
 	}
 	return noWay(fmt.Sprintf("no direct way to %s is open", name), name, route.MostTelling(why))
 }
 
-// targets returns the devices that messages are sealed for, in the order of the directory.
+// targets returns the devices that messages are sealed for, in the order of the directory; none of a contact that has gone.
 func (ct *contact) targets(self delivery.Device) []*device {
+	if ct == nil {
+		return nil
+	}
 	var out []*device
 	for _, fp := range ct.accepted(self) {
 		if d := ct.devices[fp]; d != nil {

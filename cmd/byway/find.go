@@ -18,7 +18,8 @@ func (p *program) connectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "connect USER ADDRESS", Short: "open a direct way to USER at an address that you know", Args: args(cobra.ExactArgs(2)),
 		Long: "Opens a direct way to USER at ADDRESS, a multiaddr as `byway address` shows it on the other device. Whoever answers has to prove that it is\n" +
-			"USER; the address is remembered. Exit 0 when USER answers there, 5 when not.",
+			"USER; the address is remembered. Exit 0 when USER answers there, 5 when not. Where a direct way to USER is open already, that one is\n" +
+			"told and nothing is dialled.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return p.withPeer(cmd.Context(), func(ctx context.Context, s *session) error {
 				f, err := do(ctx, s, func(c *api.Client) (peer.Found, error) { return c.Connect(ctx, list[0], list[1]) })

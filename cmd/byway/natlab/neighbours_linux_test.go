@@ -132,14 +132,7 @@ func TestRendezvousKilled(t *testing.T) {
 func TestBothRestarted(t *testing.T) {
 	roll.Begin(t, stage.Linking, translating)
 	h := newNeighbourhood(t, false)
-	h.unplug()
-	h.leave()
-	h.alice = h.people[0].Bot()
-	waiting := h.write()
-	began := time.Now()
-	h.bob = start(h.people[1])
-	e := h.alice.State(waiting, "delivered")
-	h.row(1, "one LAN, unplugged, both restarted", e.Way, time.Since(began))
+	waiting := h.restarted(1, "one LAN, unplugged, both restarted")
 	h.bob.Message("alice", waiting)
 	h.replug()
 	h.alice.Await("the rendezvous is back", func(e stage.Event) bool { return e.Type == "rendezvous" })
@@ -152,6 +145,12 @@ func TestBothRestarted(t *testing.T) {
 func TestRememberedAddresses(t *testing.T) {
 	roll.Begin(t, stage.Linking, translating)
 	h := newNeighbourhood(t, true)
+	h.restarted(2, "the same without multicast: remembered addresses")
+}
+
+// restarted has both start again without the rendezvous, and what alice has written meanwhile find its way. It returns that text.
+func (h *neighbourhood) restarted(order int, name string) string {
+	h.t.Helper()
 	h.unplug()
 	h.leave()
 	h.alice = h.people[0].Bot()
@@ -159,7 +158,8 @@ func TestRememberedAddresses(t *testing.T) {
 	began := time.Now()
 	h.bob = start(h.people[1])
 	e := h.alice.State(waiting, "delivered")
-	h.row(2, "the same without multicast: remembered addresses", e.Way, time.Since(began))
+	h.row(order, name, e.Way, time.Since(began))
+	return waiting
 }
 
 // TestMovedWithoutMulticast gives both another address while nothing tells it to the other; alice finds bob by a typed address and by a sweep.
