@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,20 +31,15 @@ const maxHeard = 256
 // AskEverybody sends an mDNS question over each interface and counts who is heard until ctx ends. Where nobody is heard, the network may filter
 // multicast, or nobody else may be there who speaks mDNS.
 func AskEverybody(ctx context.Context) (Multicast, error) {
-	own := map[netip.Addr]bool{}
-	ifaces, err := net.Interfaces()
-	if err != nil {
-		return Multicast{}, err
-	}
+	carrying, own := ports()
 	var conns []*net.UDPConn
 	var failed error
-	for i := range ifaces {
-		ifc := &ifaces[i]
-		usable := addAddresses(own, ifc)
-		if !usable || ifc.Flags&net.FlagUp == 0 || ifc.Flags&net.FlagMulticast == 0 || ifc.Flags&net.FlagLoopback != 0 {
+	for i := range carrying {
+		p := &carrying[i]
+		if !slices.ContainsFunc(p.prefixes, func(a netip.Prefix) bool { return a.Addr().Is4() }) {
 			continue
 		}
-		conn, err := net.ListenMulticastUDP("udp4", ifc, group)
+		conn, err := net.ListenMulticastUDP("udp4", &p.Interface, group)
 		if err == nil {
 			if _, err = conn.WriteToUDP(question, group); err == nil {
 				conns = append(conns, conn)
@@ -59,23 +55,8 @@ func AskEverybody(ctx context.Context) (Multicast, error) {
 	return Multicast{Interfaces: len(conns), Heard: count(ctx, conns, own)}, nil
 }
 
-// addAddresses notes the addresses of an interface, and reports whether one is of IPv4.
-func addAddresses(own map[netip.Addr]bool, ifc *net.Interface) (usable bool) {
-	addrs, err := ifc.Addrs()
-	if err != nil {
-		return false
-	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own[p.Addr().Unmap()] = true
-			usable = usable || p.Addr().Unmap().Is4()
-		}
-	}
-	return usable
-}
-
 // count reads until ctx ends, closes the connections, and returns how many other devices were heard.
-func count(ctx context.Context, conns []*net.UDPConn, own map[netip.Addr]bool) int {
+func count(ctx context.Context, conns []*net.UDPConn, own []netip.Addr) int {
 	var mu sync.Mutex
 	heard := map[netip.Addr]bool{}
 	var reading sync.WaitGroup
@@ -91,7 +72,7 @@ func count(ctx context.Context, conns []*net.UDPConn, own map[netip.Addr]bool) i
 					return
 				}
 				mu.Lock()
-				if a := from.Addr().Unmap(); !own[a] && len(heard) < maxHeard {
+				if a := from.Addr().Unmap(); !slices.Contains(own, a) && len(heard) < maxHeard {
 					heard[a] = true
 				}
 				mu.Unlock()
