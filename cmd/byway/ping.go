@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/byway-chat/byway/cmd/internal/lab"
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/api"
 )
@@ -179,11 +180,7 @@ func summarise(list []peer.Pong) pingSummary {
 		return sum
 	}
 	slices.Sort(ms)
-	at := func(q float64) *float64 { // nearest rank
-		v := ms[max(0, min(len(ms)-1, int(q*float64(len(ms))+0.999999)-1))]
-		return &v
-	}
-	sum.P50, sum.P90, sum.P99 = at(0.50), at(0.90), at(0.99)
+	sum.P50, sum.P90, sum.P99 = new(lab.Quantile(ms, 0.50)), new(lab.Quantile(ms, 0.90)), new(lab.Quantile(ms, 0.99))
 	return sum
 }
 

@@ -3,7 +3,6 @@ package lan
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -11,24 +10,10 @@ import (
 // Neighbours searches the LAN for peers and sends what they announce, other than self's own; else it is like [Browse].
 func Neighbours(ctx context.Context, self peer.ID, logger *slog.Logger) (heard <-chan Announcement, stop func()) {
 	return search(ctx, PeerService, logger, func(texts []string) []sighting[Announcement] {
-		a, ok := parseAnnouncement(texts, networks())
+		a, ok := parseAnnouncement(texts, OwnNetworks())
 		if !ok || a.Tag.Of(self) {
 			return nil
 		}
 		return []sighting[Announcement]{{key: string(a.Tag[:]), addrs: a.Addrs, what: a}}
 	})
-}
-
-// networks returns the networks that this machine is in.
-func networks() []netip.Prefix {
-	carrying, _ := ports()
-	var out []netip.Prefix
-	for _, p := range carrying {
-		for _, prefix := range p.prefixes {
-			if !prefix.Addr().IsLinkLocalUnicast() {
-				out = append(out, prefix)
-			}
-		}
-	}
-	return out
 }

@@ -50,3 +50,17 @@ func network() (description string, own []netip.Addr) {
 	}
 	return b.String(), own
 }
+
+// OwnNetworks returns the networks that this machine is in by its interfaces that carry multicast, without those of link-local addresses.
+func OwnNetworks() []netip.Prefix {
+	carrying, _ := ports()
+	var out []netip.Prefix
+	for _, p := range carrying {
+		for _, prefix := range p.prefixes {
+			if !prefix.Addr().IsLinkLocalUnicast() {
+				out = append(out, prefix)
+			}
+		}
+	}
+	return out
+}

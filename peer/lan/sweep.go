@@ -50,9 +50,6 @@ func Targets(networks []netip.Prefix) []netip.Addr {
 	return out
 }
 
-// OwnNetworks returns the networks that a sweep of this machine would be about.
-func OwnNetworks() []netip.Prefix { return networks() }
-
 // Sweep knocks by TCP at each target and port, [SweepRate] times a second, and returns those that answer. It sends nothing but the opening of a connection, which
 // it closes at once. It waits until all is done or ctx ends, and returns what was found until then.
 func Sweep(ctx context.Context, targets []netip.Addr, ports []uint16) []netip.AddrPort {

@@ -183,16 +183,17 @@ func wayFigures(samples []*Row, p Phase, way string) WayFigures {
 			latencies = append(latencies, s.Latency)
 		}
 	}
+	if len(latencies) == 0 {
+		f.P50, f.P90, f.P99, f.Max = None, None, None, None
+		return f
+	}
 	slices.Sort(latencies)
 	f.P50, f.P90, f.P99, f.Max = Quantile(latencies, 0.5), Quantile(latencies, 0.9), Quantile(latencies, 0.99), Quantile(latencies, 1)
 	return f
 }
 
-// Quantile is the nearest rank: the smallest of the sorted values that at least the share q, from 0 to 1, of them does not exceed. It is None of no values.
-func Quantile(sorted []Offset, q float64) Offset {
-	if len(sorted) == 0 {
-		return None
-	}
+// Quantile is the nearest rank: the smallest of the sorted values, of which there is one at least, that the share q, from 0 to 1, of them does not exceed.
+func Quantile[T cmp.Ordered](sorted []T, q float64) T {
 	const slack = 1e-9 // 0.9 of 10 is the ninth, whatever the multiplication says
 	rank := int(q*float64(len(sorted)) - slack)
 	return sorted[max(0, min(rank, len(sorted)-1))]

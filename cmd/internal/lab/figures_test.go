@@ -18,7 +18,6 @@ func TestQuantile(t *testing.T) {
 		q      float64
 		want   Offset
 	}{
-		{nil, 0.5, None},
 		{ten, 0, 1},
 		{ten, 0.5, 5},
 		{ten, 0.51, 6},
