@@ -121,6 +121,7 @@ func TestLabVerdict(t *testing.T) {
 		ok     bool
 	}{
 		{"all well", false, lab.Total{Sent: 5, Arrived: 5, Seen: true}, true},
+		{"given up", false, lab.Total{Sent: 5, Arrived: 4, GivenUp: 1}, true},
 		{"lost", false, lab.Total{Sent: 5, Arrived: 4, Lost: 1}, false},
 		{"doubled", false, lab.Total{Doubled: 1}, false},
 		{"out of order", false, lab.Total{Disorder: 1}, false},

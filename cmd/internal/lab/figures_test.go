@@ -140,3 +140,18 @@ func TestFaultFigures(t *testing.T) {
 		}
 	}
 }
+
+// TestGivenUp: what its sender was told of is not lost in the account, and did not arrive by its way.
+func TestGivenUp(t *testing.T) {
+	up := message(PhaseLoss, 1, "lan", "", 0, None)
+	up.State, up.Note = Failed, "no-direct-way"
+	gone := message(PhaseLoss, 1, "lan", "", msec, None)
+	gone.State = Lost
+	f := Compute([]Row{up, gone})
+	if got := (Total{Sent: 2, Lost: 1, GivenUp: 1}); f.Total.Sent != got.Sent || f.Total.Lost != got.Lost || f.Total.GivenUp != got.GivenUp {
+		t.Errorf("the account is %+v", f.Total)
+	}
+	if len(f.Ways) != 1 || f.Ways[0].Lost != 2 {
+		t.Errorf("the ways are %+v", f.Ways)
+	}
+}

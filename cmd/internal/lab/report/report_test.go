@@ -122,6 +122,11 @@ func TestFiguresOnThePage(t *testing.T) {
 	if want := fmt.Sprintf("%d messages sent, %d delivered, %d lost, 0 shown twice", f.Total.Sent, f.Total.Arrived, f.Total.Lost); !strings.Contains(page, want) {
 		t.Errorf("the page does not say %q", want)
 	}
+	rows[0].State = lab.Failed
+	if !strings.Contains(write(t, facts(), rows), "1 given up, which their sender was told") {
+		t.Error("the page does not say what was given up")
+	}
+	rows[0].State = lab.Delivered
 	if again := write(t, facts(), rows); again != page {
 		t.Error("the same rows make another page")
 	}
