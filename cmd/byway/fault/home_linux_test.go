@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/byway-chat/byway/cmd/byway/stage"
 )
@@ -19,6 +20,15 @@ func (c *cast) speak(count int, a, b *voice) {
 	c.ledger.check(c.t)
 }
 
+// acknowledged waits until whoever has written knows that it has arrived, and so does the rendezvous, which is told a moment later: else it brings it again.
+func (c *cast) acknowledged() {
+	c.t.Helper()
+	if !c.ledger.await(patience, func() bool { return c.ledger.sum.delivered >= c.ledger.sum.accepted }) {
+		c.t.Error("not everything that was shown has been acknowledged")
+	}
+	<-time.After(250 * time.Millisecond) // ten times the 25 ms in which takings are gathered (rendezvous/client)
+}
+
 // TestRestoredHome puts an older copy in the place of a home: the numbers of what was sent since are used once more, and what was received since
 // is not known. The conversation goes on in both directions, and nobody is shown anything twice. TestLedger is the control of all that is done to
 // homes.
@@ -31,6 +41,7 @@ func TestRestoredHome(t *testing.T) {
 	copyTree(t, alice.Home, backup)
 	alice.start()
 	c.speak(10, alice, bob)
+	c.acknowledged() // what the home that is lost has not acknowledged comes again, and rightly
 	alice.kill()
 	if err := os.RemoveAll(alice.Home); err != nil {
 		t.Fatal(err)
