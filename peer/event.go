@@ -19,6 +19,7 @@ const (
 	EventRendezvous EventType = "rendezvous" // the connection to the rendezvous came or went
 	EventKey        EventType = "key"        // a contact's keys were first seen or have changed
 	EventGap        EventType = "gap"        // messages that will never come
+	EventWaiting    EventType = "waiting"    // messages are on this disk and not shown, because an earlier one has not come
 	EventError      EventType = "error"
 )
 
@@ -58,7 +59,7 @@ type Event struct {
 	User string `json:"user,omitempty"`
 
 	// ready
-	Device     string      `json:"device,omitempty"` // also in message and gap: the sending device
+	Device     string      `json:"device,omitempty"` // also in message, gap and waiting: the sending device
 	PeerID     string      `json:"peer_id,omitempty"`
 	Addrs      []string    `json:"addrs,omitzero"`
 	Rendezvous *Rendezvous `json:"rendezvous,omitempty"`
@@ -66,7 +67,7 @@ type Event struct {
 	// message and state
 	ID       string     `json:"id,omitempty"`
 	Order    int64      `json:"order,omitempty"` // of a message: its place in the history of this home, which only rises; for ShownUpto
-	From     string     `json:"from,omitempty"`  // also in gap
+	From     string     `json:"from,omitempty"`  // also in gap and waiting
 	To       string     `json:"to,omitempty"`
 	N        uint64     `json:"n,omitempty"`
 	Body     *string    `json:"body,omitempty"`
@@ -91,9 +92,10 @@ type Event struct {
 	Fingerprint string    `json:"fingerprint,omitempty"`
 	Blocked     *bool     `json:"blocked,omitempty"`
 
-	// gap
+	// gap and waiting: the numbers that are missing
 	First uint64 `json:"first,omitempty"`
 	Last  uint64 `json:"last,omitempty"`
+	Held  int    `json:"held,omitempty"` // waiting: how many later ones have come
 
 	// error
 	Code    string `json:"code,omitempty"`

@@ -31,6 +31,8 @@ func (c *core) tell(now time.Time, n delivery.Notice, orders map[history.Ref]int
 		c.tellMessage(n.Message, orders[history.Ref{Device: n.Message.Device, N: n.Message.N}])
 	case delivery.NoticeGap:
 		c.events = append(c.events, Event{Type: EventGap, From: string(n.From), Device: n.Device.Device(), First: n.First, Last: n.Last})
+	case delivery.NoticeWaiting:
+		c.events = append(c.events, Event{Type: EventWaiting, From: string(n.From), Device: n.Device.Device(), First: n.First, Last: n.Last, Held: n.Held})
 	case delivery.NoticePong:
 		if waiting := c.pings[n.Token]; waiting != nil {
 			delete(c.pings, n.Token)

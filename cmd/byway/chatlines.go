@@ -92,10 +92,24 @@ func (c *chat) eventLine(e *peer.Event, ours bool) string {
 		return keyLine(e)
 	case peer.EventGap:
 		return fmt.Sprintf("* %s from %s will never come: expired on the way, or lost with a disk", numbers(e.First, e.Last), clean(e.From))
+	case peer.EventWaiting:
+		return waitingLine(e)
 	case peer.EventError:
 		return trouble(e.Message, e.Hint)
 	}
 	return ""
+}
+
+// waitingLine tells that there is something from a contact that cannot be shown yet.
+func waitingLine(e *peer.Event) string {
+	have, waits, missing := "a message", "waits", "an earlier one"
+	if e.Held > 1 {
+		have, waits = fmt.Sprintf("%d messages", e.Held), "wait"
+	}
+	if n := e.Last - e.First + 1; n > 1 {
+		missing = fmt.Sprintf("%d earlier ones", n)
+	}
+	return fmt.Sprintf("* %s from %s %s for %s, still on the way", have, clean(e.From), waits, missing)
 }
 
 // trouble is an error and, where one is known, its cure on a line of its own.

@@ -287,7 +287,8 @@ func TestBotReadsOnDuringASlowPing(t *testing.T) {
 
 func TestChat(t *testing.T) {
 	f := startFake(t, peer.Event{Type: peer.EventError, Message: "the disk\nfails", Hint: "look at it"},
-		peer.Event{Type: peer.EventGap, From: "bob", First: 5, Last: 5}, peer.Event{Type: peer.EventGap, From: "bob", First: 7, Last: 9}, incoming("a", "hello"))
+		peer.Event{Type: peer.EventGap, From: "bob", First: 5, Last: 5}, peer.Event{Type: peer.EventGap, From: "bob", First: 7, Last: 9},
+		peer.Event{Type: peer.EventWaiting, From: "bob", First: 10, Last: 10, Held: 1}, peer.Event{Type: peer.EventWaiting, From: "bob", First: 10, Last: 12, Held: 4}, incoming("a", "hello"))
 	in, typed := io.Pipe()
 	ended := make(chan struct{})
 	var code int
@@ -305,6 +306,7 @@ func TestChat(t *testing.T) {
 	for _, want := range []string{
 		"you are alice, device 00112233aabbccdd", "bob (lan 2 ms): hello\n", "NAME  ONLINE  WAY", "✓✓ delivered lan 2.1 ms to bob\n",
 		"* message 5 from bob will never come: ", "* messages 7 to 9 from bob will never come: ",
+		"* a message from bob waits for an earlier one, still on the way\n", "* 4 messages from bob wait for 3 earlier ones, still on the way\n",
 		"error: the disk␊fails\nhint: look at it\n", "error: there is no command /nonsense\n", "error: refused␛[2J\nhint: /who lists the users; @bob carol: … sends it to bob as text\n",
 	} {
 		if !strings.Contains(stdout, want) {

@@ -198,6 +198,14 @@ type NoticeGap struct {
 	First, Last uint64
 }
 
+// NoticeWaiting tells that messages have come and are not shown, because of earlier ones that have not come for a while.
+type NoticeWaiting struct {
+	From        Account
+	Device      Device
+	First, Last uint64 // what is missing before the first of those that are held
+	Held        int
+}
+
 // NoticePong tells that a ping was answered.
 type NoticePong struct {
 	From   Account
@@ -232,6 +240,7 @@ func (NoticeProgress) notice() {}
 func (NoticeRead) notice()     {}
 func (NoticeMessage) notice()  {}
 func (NoticeGap) notice()      {}
+func (NoticeWaiting) notice()  {}
 func (NoticePong) notice()     {}
 func (NoticePunch) notice()    {}
 func (NoticeReset) notice()    {}

@@ -26,6 +26,7 @@ type Engine struct {
 	ackDue   map[Device]*remote    // those to which an acknowledgement is due
 	holding  map[*account]struct{} // those whose outbox is not empty
 	timed    map[*remote]struct{}  // those to which something is due at some time
+	missing  map[*remote]struct{}  // those from which a message is missing that nobody has been told of
 	past     Past
 	relayUp  bool
 	out      Effects
@@ -36,7 +37,7 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 	e := &Engine{
 		limits: l.withDefaults(), self: self,
 		accounts: map[Account]*account{}, devices: map[Device]*remote{}, ackDue: map[Device]*remote{},
-		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{}, past: s.Past,
+		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{}, missing: map[*remote]struct{}{}, past: s.Past,
 	}
 	if e.past == nil {
 		e.past = noPast{}
@@ -48,10 +49,13 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 	for _, d := range s.Devices {
 		r := e.remote(d.Account, d.Device)
 		r.start, r.next, r.tip = d.Start, d.Next, d.Tip
+		var oldest time.Time
 		for _, m := range d.Held {
 			r.held[m.N] = &m
 			r.heldSize += len(m.Body)
+			oldest = sooner(oldest, m.Received)
 		}
+		e.miss(r, oldest)
 	}
 	slices.SortFunc(s.Outbox, func(x, y OutboxState) int { return cmp.Compare(x.Message.N, y.Message.N) })
 	for _, o := range s.Outbox {

@@ -15,7 +15,7 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 	case KindAck:
 		e.acked(now, a, r, p.Ack)
 	case KindLow:
-		e.low(r, p.Low)
+		e.low(now, r, p.Low)
 	case KindRead:
 		e.read(a, p.Read)
 	case KindReset:
@@ -55,6 +55,7 @@ func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 		}
 	}
 	e.skipTo(r, t.Low, t.Base)
+	e.miss(r, now)
 	e.ackDue[r.device], r.came = r, w
 	if !duplicate {
 		r.receipt(Receipt{N: t.N, Count: 1, Way: w, Arrived: now})
@@ -150,9 +151,10 @@ func (e *Engine) show(r *remote, m *Incoming) {
 }
 
 // low handles that the sender has given messages up.
-func (e *Engine) low(r *remote, l *Low) {
+func (e *Engine) low(now time.Time, r *remote, l *Low) {
 	e.meet(r, l.Start, l.Low, l.Base)
 	e.skipTo(r, l.Low, l.Base)
+	e.miss(r, now)
 	e.ackDue[r.device] = r
 }
 
@@ -180,6 +182,30 @@ func (e *Engine) skipTo(r *remote, low uint64, base Link) {
 // heldBelow returns the numbers held below low, in order.
 func (r *remote) heldBelow(low uint64) []uint64 {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.held)), func(n uint64) bool { return n >= low })
+}
+
+// miss notes since when messages are held behind one that is missing.
+func (e *Engine) miss(r *remote, since time.Time) {
+	switch {
+	case len(r.held) == 0:
+		r.missed = 0
+		delete(e.missing, r)
+	case r.missed != r.next:
+		r.missed, r.tellAt = r.next, since.Add(e.limits.Missing)
+		e.missing[r] = struct{}{}
+	}
+}
+
+// tellMissing tells of what has been missing for long enough, once for each number that others wait for.
+func (e *Engine) tellMissing(now time.Time) {
+	for r := range e.missing {
+		if now.Before(r.tellAt) {
+			continue
+		}
+		delete(e.missing, r)
+		lowest := slices.Min(slices.Collect(maps.Keys(r.held)))
+		e.notice(NoticeWaiting{From: r.account, Device: r.device, First: r.next, Last: lowest - 1, Held: len(r.held)})
+	}
 }
 
 // acknowledge writes what is due to a device by the best way open, and keeps it due while none is.

@@ -117,7 +117,9 @@ type remote struct {
 	next     uint64 // next number expected from it; 0: nothing has ever come
 	tip      Link   // of next - 1
 	held     map[uint64]*Incoming
-	heldSize int // bytes of bodies in held
+	heldSize int       // bytes of bodies in held
+	missed   uint64    // number for which those in held wait, told or about to be; 0: none
+	tellAt   time.Time // when that is told
 	receipts []Receipt
 	came     Way // by which the latest message came: the acknowledgement goes back that way, which is known to work
 }

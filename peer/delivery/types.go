@@ -127,6 +127,7 @@ type Limits struct {
 	OutboxSize  int           // bytes of bodies held for one account; default 64 MiB
 	Resend      time.Duration // first wait for an acknowledgement, doubled each time up to a minute; default 3 s
 	Direct      time.Duration // how long a message that must go directly waits for a way; default 10 s
+	Missing     time.Duration // how long messages are held behind one that is missing before that is told; default 5 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -145,6 +146,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Direct == 0 {
 		l.Direct = 10 * time.Second
+	}
+	if l.Missing == 0 {
+		l.Missing = 5 * time.Second
 	}
 	return l
 }

@@ -130,6 +130,7 @@ func (e *Engine) Tick(now time.Time) {
 			e.resendDue(now, r)
 		}
 	}
+	e.tellMissing(now)
 }
 
 // expireDue gives up what has come to its end, and learns when the next will.
@@ -181,6 +182,9 @@ func (e *Engine) NextTick() time.Time {
 		if r.direct != "" || e.relays(r) { // else nothing can be sent again, and a way that opens has everything looked at
 			next = sooner(next, r.timer)
 		}
+	}
+	for r := range e.missing {
+		next = sooner(next, r.tellAt)
 	}
 	return next
 }
