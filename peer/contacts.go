@@ -76,6 +76,9 @@ func (c *core) remember(record *history.Contact) *contact {
 	}
 	c.contacts[record.Name] = ct
 	for _, d := range record.Devices {
+		if len(d.SPKI) == 0 && record.Lost() {
+			continue
+		}
 		key, err := identity.ParsePublicKey(d.SPKI)
 		if err != nil {
 			c.log.Error("a pinned key does not parse", slog.String("device", d.Fingerprint.Device()))

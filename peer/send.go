@@ -255,10 +255,15 @@ func (c *core) accept(m *delivery.Message, ref string) error {
 }
 
 func keyChanged(ct *contact) error {
-	return &Error{
+	e := &Error{
 		Code: CodeKeyChanged, Message: "the keys of " + string(ct.Name) + " have changed; nothing is sent until you accept them",
 		Hint: fmt.Sprintf("compare `byway verify %s` with them by another way, then `byway verify %s --accept`", ct.Name, ct.Name),
 	}
+	if ct.Lost() {
+		e.Message = "the keys of " + string(ct.Name) + " were lost with a damaged part of the history; nothing is sent until you accept those of the directory"
+		e.Hint += "; a policy that you had set for them is lost too"
+	}
+	return e
 }
 
 func acceptError(self string, to delivery.Account, err error) error {

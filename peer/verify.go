@@ -129,6 +129,7 @@ func (c *core) acceptKeys(ct *contact, young bool, started time.Time) error {
 		}
 	}
 	ct.Changed = false
+	ct.Found()
 	c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
 	c.engine.SetDevices(time.Now(), ct.Name, ct.accepted(c.self.Fingerprint))
 	slices.SortFunc(released, func(a, b history.Blocked) int { return cmp.Compare(a.ID, b.ID) })

@@ -100,7 +100,7 @@ type AccountState struct {
 
 // DeviceState is the numbering with one other device.
 type DeviceState struct {
-	Account Account
+	Account Account // empty: the disk does not know it any more, and it will be told
 	Device  Device
 	Start   uint64 // see OpStart; 0: never written to
 	Next    uint64 // see OpNext; 0: nothing has come
@@ -153,7 +153,23 @@ func (e *Engine) remote(name Account, d Device) *remote {
 		a := e.account(name)
 		a.remotes = append(a.remotes, r)
 	}
+	if r.account == "" && name != "" {
+		e.adopt(name, r)
+	}
 	return r
+}
+
+// adopt gives a device whose account the disk did not know to the account that it turns out to be of.
+func (e *Engine) adopt(name Account, r *remote) {
+	unknown, a := e.account(""), e.account(name)
+	unknown.remotes = slices.DeleteFunc(unknown.remotes, func(x *remote) bool { return x == r })
+	a.remotes = append(a.remotes, r)
+	r.account = name
+	for _, m := range r.held {
+		m.From = name
+	}
+	r.low = a.outbox.first
+	r.rewind()
 }
 
 // SetDevices says for which devices new messages to an account are sealed. A device that is not named any more loses what waits for it.

@@ -472,3 +472,24 @@ func TestBarred(t *testing.T) {
 		t.Errorf("%d messages were given up for want of a direct way, want the one that may only go over the LAN", failed)
 	}
 }
+
+// TestUnknownAccount has a device whose account the disk has lost turn out to be bob's: what it sends is from bob, and what bob is sent reaches it.
+func TestUnknownAccount(t *testing.T) {
+	held := Incoming{Device: bob1, N: 3, ID: MessageID{3}, Prev: textOf(3, 1, 1).Text.Prev}
+	e := New("alice", Snapshot{Devices: []DeviceState{{Device: bob1, Start: 1, Next: 2, Tip: textOf(2, 1, 1).Text.Prev, Held: []Incoming{held}}}}, Limits{})
+	e.RelayUp(t0)
+	e.SetDevices(t0, "bob", []Device{bob1})
+	e.Arrived(t0, "bob", bob1, WayRelay, textOf(2, 1, 1))
+	accept(t, e, Message{})
+	out := e.Take(t0)
+	var from []Account
+	for _, m := range pick[NoticeMessage](out.Notices) {
+		from = append(from, m.Message.From)
+	}
+	equal(t, "from", from, []Account{"bob", "bob"})
+	var sent []Kind
+	for _, s := range out.Sends {
+		sent = append(sent, s.Payload.Kind)
+	}
+	equal(t, "sent", sent, []Kind{KindText, KindAck})
+}

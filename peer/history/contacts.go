@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -36,6 +37,15 @@ type Contact struct {
 	FirstSeen time.Time `json:"first_seen"`
 	Active    time.Time `json:"active"` // latest message either way
 }
+
+// Lost reports whether the record was lost with a part of the file: its name is known, and neither whom it was pinned to nor which policy was set for it.
+func (c *Contact) Lost() bool { return slices.ContainsFunc(c.Devices, isMark) }
+
+// Found takes the mark away by which Lost knows.
+func (c *Contact) Found() { c.Devices = slices.DeleteFunc(c.Devices, isMark) }
+
+// isMark reports whether a device is the one that a rescue puts in the place of those that it has not found.
+func isMark(d *Device) bool { return d.Fingerprint == delivery.Device{} }
 
 // Device is a pinned device of a contact.
 type Device struct {

@@ -145,6 +145,8 @@ func checkRescued(t *testing.T, s *Store, page int, want []Entry, before deliver
 	}
 	if c := contacts[0]; c.Devices[0].Trust != Accepted && !c.Changed {
 		t.Errorf("%s: bob would be pinned anew", what)
+	} else if c.Lost() != c.Changed {
+		t.Errorf("%s: bob's keys are said to be lost: %v, and to have changed: %v", what, c.Lost(), c.Changed)
 	}
 	return lost
 }

@@ -1,12 +1,16 @@
 package peertest_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/peertest"
@@ -71,4 +75,52 @@ func TestDamagedHistoryIsToldAndRescued(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLostPinsAreComparedAgain loses the page with what alice has pinned: nothing is pinned anew in silence. She is told what was lost and what to do about it; when she
+// has done it, what bob wrote meanwhile is shown, and both go on, also after another start.
+func TestLostPinsAreComparedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		alice.MustReach(alice.MustSend("bob", "before").ID, peer.StateDelivered)
+		bob.MustReach(bob.MustSend("alice", "one").ID, peer.StateDelivered)
+		alice.Stop()
+		alice.DamageContacts()
+		if err := alice.Start(); err != nil {
+			t.Fatal(err)
+		}
+		bob.MustSend("alice", "two")
+		time.Sleep(10 * time.Second)
+		_, err := alice.Send(ctx, "bob", "too early", peer.SendOptions{})
+		if peer.CodeOf(err) != peer.CodeKeyChanged || !strings.Contains(err.Error(), "lost") {
+			t.Errorf("before the keys are accepted: got %v", err)
+		}
+		if diff := cmp.Diff(alice.Bodies(), []string{"one"}); diff != "" {
+			t.Errorf("shown before the keys are accepted (-got +want):\n%s", diff)
+		}
+		if _, err := alice.Verify(ctx, "bob", true); err != nil {
+			t.Fatal(err)
+		}
+		alice.MustReach(alice.MustSend("bob", "after").ID, peer.StateDelivered)
+		bob.MustReach(bob.MustSend("alice", "three").ID, peer.StateDelivered)
+		alice.Stop()
+		if err := alice.Start(); err != nil {
+			t.Fatal(err)
+		}
+		alice.MustReach(alice.MustSend("bob", "once more").ID, peer.StateDelivered)
+		bob.MustReach(bob.MustSend("alice", "four").ID, peer.StateDelivered)
+		if diff := cmp.Diff(alice.Bodies(), []string{"one", "two", "three", "four"}); diff != "" {
+			t.Errorf("shown (-got +want):\n%s", diff)
+		}
+		for _, e := range alice.Events(peer.EventMessage) {
+			if e.From != "bob" {
+				t.Errorf("%q is said to be from %q", *e.Body, e.From)
+			}
+		}
+		if diff := cmp.Diff(bob.Bodies(), []string{"before", "after", "once more"}); diff != "" {
+			t.Errorf("shown to bob (-got +want):\n%s", diff)
+		}
+	})
 }

@@ -215,6 +215,29 @@ func (n *Node) LoseSessions() { n.lose("DELETE FROM sessions") }
 // LoseContacts makes the stopped node forget all contacts, its own account included, as where the page of theirs was lost. What they wrote in goes on.
 func (n *Node) LoseContacts() { n.lose("DELETE FROM contacts WHERE length(tag) = 16") }
 
+// DamageContacts overwrites the page of the stopped node's history in which its few contacts are.
+func (n *Node) DamageContacts() {
+	n.t.Helper()
+	path := filepath.Join(n.home, "history.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var page, size int
+	err = db.QueryRow("SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'contacts'").Scan(&page, &size)
+	if err = errors.Join(err, db.Close()); err != nil {
+		n.t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	clear(b[(page-1)*size : page*size])
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 func (n *Node) lose(what string) {
 	n.t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(n.home, "history.db"))

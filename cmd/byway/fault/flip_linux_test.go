@@ -129,6 +129,13 @@ func (c *cast) afterFlip(name string) (told string) {
 		alice.say("bob", "")
 		bob.say("alice", "")
 	}
+	fresh.await(patience/3, func() bool { return fresh.refusedLocked("key-changed") > 0 || fresh.sum.shown >= 10 })
+	if fresh.refusals()["key-changed"] > 0 { // it was the page with what she had pinned: that is hers to compare again
+		alice.Must(0, "verify", "bob", "--accept")
+		for range 5 {
+			alice.say("bob", "")
+		}
+	}
 	fresh.settle(c.running(), patience/3)
 	if sum := fresh.check(c.t); sum.shown != 10 {
 		c.t.Errorf("after a flipped bit in a file of %s %d of 10 messages were shown", name, sum.shown)
