@@ -29,6 +29,7 @@ type Publish struct {
 	Bundle        []byte                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`                                     // newer prekey bundle
 	PeerRecord    []byte                 `protobuf:"bytes,2,opt,name=peer_record,json=peerRecord,proto3" json:"peer_record,omitempty"`           // libp2p signed envelope with the device's addresses, at most 4 KiB
 	HideAddresses bool                   `protobuf:"varint,3,opt,name=hide_addresses,json=hideAddresses,proto3" json:"hide_addresses,omitempty"` // forget the peer record
+	Withheld      *Withheld              `protobuf:"bytes,4,opt,name=withheld,proto3" json:"withheld,omitempty"`                                 // from whom the peer record is kept; takes effect together with the other fields
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -84,6 +85,58 @@ func (x *Publish) GetHideAddresses() bool {
 	return false
 }
 
+func (x *Publish) GetWithheld() *Withheld {
+	if x != nil {
+		return x.Withheld
+	}
+	return nil
+}
+
+// Withheld is all of the accounts that are not to learn where the device is, at most as many as Welcome says; empty: none is any more.
+type Withheld struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Usernames     []string               `protobuf:"bytes,1,rep,name=usernames,proto3" json:"usernames,omitempty"` // canonical form, in any order; nobody need have the name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Withheld) Reset() {
+	*x = Withheld{}
+	mi := &file_directory_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Withheld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Withheld) ProtoMessage() {}
+
+func (x *Withheld) ProtoReflect() protoreflect.Message {
+	mi := &file_directory_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Withheld.ProtoReflect.Descriptor instead.
+func (*Withheld) Descriptor() ([]byte, []int) {
+	return file_directory_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Withheld) GetUsernames() []string {
+	if x != nil {
+		return x.Usernames
+	}
+	return nil
+}
+
 // Lookup asks for the records of at most 64 names.
 type Lookup struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -94,7 +147,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_directory_proto_msgTypes[1]
+	mi := &file_directory_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -106,7 +159,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[1]
+	mi := &file_directory_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -119,7 +172,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{1}
+	return file_directory_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Lookup) GetUsernames() []string {
@@ -139,7 +192,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_directory_proto_msgTypes[2]
+	mi := &file_directory_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -151,7 +204,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[2]
+	mi := &file_directory_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -164,7 +217,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{2}
+	return file_directory_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Found) GetRecords() []*Record {
@@ -187,7 +240,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_directory_proto_msgTypes[3]
+	mi := &file_directory_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -199,7 +252,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[3]
+	mi := &file_directory_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -212,7 +265,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{3}
+	return file_directory_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Record) GetUsername() string {
@@ -247,7 +300,7 @@ type DeviceRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fingerprint   []byte                 `protobuf:"bytes,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`                 // 32 bytes
 	Bundle        []byte                 `protobuf:"bytes,2,opt,name=bundle,proto3" json:"bundle,omitempty"`                           // signed prekey bundle, byte-exact
-	PeerRecord    []byte                 `protobuf:"bytes,3,opt,name=peer_record,json=peerRecord,proto3" json:"peer_record,omitempty"` // absent where the device publishes no address
+	PeerRecord    []byte                 `protobuf:"bytes,3,opt,name=peer_record,json=peerRecord,proto3" json:"peer_record,omitempty"` // absent where the device publishes no address, or withholds it from who asks
 	Online        bool                   `protobuf:"varint,4,opt,name=online,proto3" json:"online,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -255,7 +308,7 @@ type DeviceRecord struct {
 
 func (x *DeviceRecord) Reset() {
 	*x = DeviceRecord{}
-	mi := &file_directory_proto_msgTypes[4]
+	mi := &file_directory_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +320,7 @@ func (x *DeviceRecord) String() string {
 func (*DeviceRecord) ProtoMessage() {}
 
 func (x *DeviceRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[4]
+	mi := &file_directory_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +333,7 @@ func (x *DeviceRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceRecord.ProtoReflect.Descriptor instead.
 func (*DeviceRecord) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{4}
+	return file_directory_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeviceRecord) GetFingerprint() []byte {
@@ -322,7 +375,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_directory_proto_msgTypes[5]
+	mi := &file_directory_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +387,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[5]
+	mi := &file_directory_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +400,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{5}
+	return file_directory_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *List) GetAfter() string {
@@ -374,7 +427,7 @@ type Listed struct {
 
 func (x *Listed) Reset() {
 	*x = Listed{}
-	mi := &file_directory_proto_msgTypes[6]
+	mi := &file_directory_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +439,7 @@ func (x *Listed) String() string {
 func (*Listed) ProtoMessage() {}
 
 func (x *Listed) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[6]
+	mi := &file_directory_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +452,7 @@ func (x *Listed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listed.ProtoReflect.Descriptor instead.
 func (*Listed) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{6}
+	return file_directory_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Listed) GetUsers() []*Listing {
@@ -426,7 +479,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_directory_proto_msgTypes[7]
+	mi := &file_directory_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +491,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_directory_proto_msgTypes[7]
+	mi := &file_directory_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +504,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_directory_proto_rawDescGZIP(), []int{7}
+	return file_directory_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Listing) GetUsername() string {
@@ -472,12 +525,15 @@ var File_directory_proto protoreflect.FileDescriptor
 
 const file_directory_proto_rawDesc = "" +
 	"\n" +
-	"\x0fdirectory.proto\x12\x13byway.rendezvous.v1\"i\n" +
+	"\x0fdirectory.proto\x12\x13byway.rendezvous.v1\"\xa4\x01\n" +
 	"\aPublish\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\fR\x06bundle\x12\x1f\n" +
 	"\vpeer_record\x18\x02 \x01(\fR\n" +
 	"peerRecord\x12%\n" +
-	"\x0ehide_addresses\x18\x03 \x01(\bR\rhideAddresses\"&\n" +
+	"\x0ehide_addresses\x18\x03 \x01(\bR\rhideAddresses\x129\n" +
+	"\bwithheld\x18\x04 \x01(\v2\x1d.byway.rendezvous.v1.WithheldR\bwithheld\"(\n" +
+	"\bWithheld\x12\x1c\n" +
+	"\tusernames\x18\x01 \x03(\tR\tusernames\"&\n" +
 	"\x06Lookup\x12\x1c\n" +
 	"\tusernames\x18\x01 \x03(\tR\tusernames\">\n" +
 	"\x05Found\x125\n" +
@@ -515,26 +571,28 @@ func file_directory_proto_rawDescGZIP() []byte {
 	return file_directory_proto_rawDescData
 }
 
-var file_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_directory_proto_goTypes = []any{
 	(*Publish)(nil),      // 0: byway.rendezvous.v1.Publish
-	(*Lookup)(nil),       // 1: byway.rendezvous.v1.Lookup
-	(*Found)(nil),        // 2: byway.rendezvous.v1.Found
-	(*Record)(nil),       // 3: byway.rendezvous.v1.Record
-	(*DeviceRecord)(nil), // 4: byway.rendezvous.v1.DeviceRecord
-	(*List)(nil),         // 5: byway.rendezvous.v1.List
-	(*Listed)(nil),       // 6: byway.rendezvous.v1.Listed
-	(*Listing)(nil),      // 7: byway.rendezvous.v1.Listing
+	(*Withheld)(nil),     // 1: byway.rendezvous.v1.Withheld
+	(*Lookup)(nil),       // 2: byway.rendezvous.v1.Lookup
+	(*Found)(nil),        // 3: byway.rendezvous.v1.Found
+	(*Record)(nil),       // 4: byway.rendezvous.v1.Record
+	(*DeviceRecord)(nil), // 5: byway.rendezvous.v1.DeviceRecord
+	(*List)(nil),         // 6: byway.rendezvous.v1.List
+	(*Listed)(nil),       // 7: byway.rendezvous.v1.Listed
+	(*Listing)(nil),      // 8: byway.rendezvous.v1.Listing
 }
 var file_directory_proto_depIdxs = []int32{
-	3, // 0: byway.rendezvous.v1.Found.records:type_name -> byway.rendezvous.v1.Record
-	4, // 1: byway.rendezvous.v1.Record.devices:type_name -> byway.rendezvous.v1.DeviceRecord
-	7, // 2: byway.rendezvous.v1.Listed.users:type_name -> byway.rendezvous.v1.Listing
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	1, // 0: byway.rendezvous.v1.Publish.withheld:type_name -> byway.rendezvous.v1.Withheld
+	4, // 1: byway.rendezvous.v1.Found.records:type_name -> byway.rendezvous.v1.Record
+	5, // 2: byway.rendezvous.v1.Record.devices:type_name -> byway.rendezvous.v1.DeviceRecord
+	8, // 3: byway.rendezvous.v1.Listed.users:type_name -> byway.rendezvous.v1.Listing
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_directory_proto_init() }
@@ -548,7 +606,7 @@ func file_directory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_directory_proto_rawDesc), len(file_directory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

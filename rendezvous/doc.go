@@ -58,6 +58,8 @@ const (
 	MaxList = 500
 	// MaxPeerRecord is the largest signed peer record in bytes.
 	MaxPeerRecord = 4 << 10
+	// MaxWithheld is from how many accounts one device may withhold its peer record. With the longest names they fill half a frame.
+	MaxWithheld = 1024
 	// MaxDevices is how many devices one account may have.
 	MaxDevices = 8
 	// SignInTimeout is how long a stream may stay without being signed in.

@@ -29,7 +29,7 @@ const (
 	Change_KIND_UNSPECIFIED Change_Kind = 0
 	Change_JOIN             Change_Kind = 1 // the device connected
 	Change_LEAVE            Change_Kind = 2 // the device is gone
-	Change_KEYS             Change_Kind = 3 // the account's entry or a bundle changed: look it up again
+	Change_KEYS             Change_Kind = 3 // the account's entry, a bundle, an address or who may know it changed: look it up again
 )
 
 // Enum value maps for Change_Kind.

@@ -543,7 +543,8 @@ type Welcome struct {
 	Nonce         []byte                 `protobuf:"bytes,2,opt,name=nonce,proto3" json:"nonce,omitempty"`               // 32 bytes, fresh for this stream, signed in proofs of possession
 	Registration  string                 `protobuf:"bytes,3,opt,name=registration,proto3" json:"registration,omitempty"` // "open", "invite" or "closed"
 	Agent         string                 `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
-	TimeMs        uint64                 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"` // the rendezvous's clock, Unix milliseconds
+	TimeMs        uint64                 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`                // the rendezvous's clock, Unix milliseconds
+	MaxWithheld   uint32                 `protobuf:"varint,6,opt,name=max_withheld,json=maxWithheld,proto3" json:"max_withheld,omitempty"` // from how many accounts Publish can withhold a peer record; 0: it cannot, which is so of older ones
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +610,13 @@ func (x *Welcome) GetAgent() string {
 func (x *Welcome) GetTimeMs() uint64 {
 	if x != nil {
 		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Welcome) GetMaxWithheld() uint32 {
+	if x != nil {
+		return x.MaxWithheld
 	}
 	return 0
 }
@@ -1254,13 +1262,14 @@ const file_session_proto_rawDesc = "" +
 	"\x04body\"7\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
-	"\x05agent\x18\x02 \x01(\tR\x05agent\"\x8c\x01\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\"\xaf\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\"\n" +
 	"\fregistration\x18\x03 \x01(\tR\fregistration\x12\x14\n" +
 	"\x05agent\x18\x04 \x01(\tR\x05agent\x12\x17\n" +
-	"\atime_ms\x18\x05 \x01(\x04R\x06timeMs\"\xa8\x01\n" +
+	"\atime_ms\x18\x05 \x01(\x04R\x06timeMs\x12!\n" +
+	"\fmax_withheld\x18\x06 \x01(\rR\vmaxWithheld\"\xa8\x01\n" +
 	"\bRegister\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x14\n" +

@@ -50,7 +50,8 @@ func (c *Conn) signedIn(ctx context.Context, what string, f *rendezvous.Frame) (
 	return got.GetSignedIn(), nil
 }
 
-// Publish replaces this device's bundle, peer record, or both.
+// Publish replaces this device's bundle, its peer record, and from whom that is withheld, as far as they are given. MaxWithheld of Welcome says whether the
+// rendezvous can withhold.
 func (c *Conn) Publish(ctx context.Context, p *rendezvous.Publish) error {
 	return c.acknowledged(ctx, "publish", &rendezvous.Frame{Body: &rendezvous.Frame_Publish{Publish: p}})
 }

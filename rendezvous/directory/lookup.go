@@ -8,8 +8,9 @@ import (
 	"github.com/byway-chat/byway/rendezvous"
 )
 
-// Lookup returns a record for each name in their order; a name that is not one is unknown. Codes: bad-request (over MaxLookup).
-func (s *Service) Lookup(ctx context.Context, r *rendezvous.Lookup) (*rendezvous.Found, error) {
+// Lookup returns a record for each name in their order, with what the account that asks may see of it; a name that is not one is unknown. It alone gives
+// peer records away. Codes: bad-request (over MaxLookup).
+func (s *Service) Lookup(ctx context.Context, who *SignedIn, r *rendezvous.Lookup) (*rendezvous.Found, error) {
 	names := r.GetUsernames()
 	if len(names) > rendezvous.MaxLookup {
 		return nil, rendezvous.Errorf(rendezvous.CodeBadRequest, "at most %d names can be looked up at once", rendezvous.MaxLookup)
@@ -17,19 +18,19 @@ func (s *Service) Lookup(ctx context.Context, r *rendezvous.Lookup) (*rendezvous
 	found := &rendezvous.Found{Records: make([]*rendezvous.Record, len(names))}
 	for i, typed := range names {
 		var err error
-		if found.Records[i], err = s.record(ctx, typed); err != nil {
+		if found.Records[i], err = s.record(ctx, who.User, typed); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
 }
 
-func (s *Service) record(ctx context.Context, typed string) (*rendezvous.Record, error) {
+func (s *Service) record(ctx context.Context, asks rendezvous.Username, typed string) (*rendezvous.Record, error) {
 	name, err := rendezvous.ParseUsername(typed)
 	if err != nil {
 		return &rendezvous.Record{Username: typed, Unknown: true}, nil
 	}
-	a, err := s.store.Account(ctx, name)
+	a, err := s.store.Shown(ctx, name, asks)
 	if errors.Is(err, ErrNotFound) {
 		return &rendezvous.Record{Username: string(name), Unknown: true}, nil
 	} else if err != nil {

@@ -15,8 +15,8 @@ import (
 // maxAddresses is how many addresses a peer record may have.
 const maxAddresses = 32
 
-// Publish replaces what is held of the device; what is already held changes nothing. Codes: key-refused, bad-request, stale, too-large,
-// not-enrolled (the device has been removed).
+// Publish replaces what is held of the device, all of it or, where one field is refused, nothing; what is already held changes nothing. Codes: key-refused,
+// bad-request, stale, too-large, not-enrolled (the device has been removed).
 func (s *Service) Publish(ctx context.Context, who *SignedIn, p *rendezvous.Publish) error {
 	a, err := s.store.Account(ctx, who.User)
 	if err != nil {
@@ -26,11 +26,26 @@ func (s *Service) Publish(ctx context.Context, who *SignedIn, p *rendezvous.Publ
 	if i < 0 {
 		return notEnrolled()
 	}
-	held := a.Devices[i]
-	change := DeviceChange{Device: who.Device}
+	change, err := s.changed(ctx, a, a.Devices[i], p)
+	if err != nil {
+		return err
+	}
+	if change.Bundle == nil && change.PeerRecord == nil && change.Withheld == nil {
+		return nil
+	}
+	if err := s.store.UpdateDevices(ctx, change); err != nil {
+		return refusalOf(err)
+	}
+	s.o.Presence.KeysChanged(who.User, who.Device)
+	return nil
+}
+
+// changed checks what is published and returns what of it is new.
+func (s *Service) changed(ctx context.Context, a *Account, held Device, p *rendezvous.Publish) (change DeviceChange, err error) {
+	change.Device = held.Fingerprint
 	if p.GetBundle() != nil && !bytes.Equal(p.GetBundle(), held.Bundle) {
 		if change.BundleSeq, err = s.newerBundle(a, held, p.GetBundle()); err != nil {
-			return err
+			return change, err
 		}
 		change.Bundle = p.GetBundle()
 	}
@@ -41,18 +56,12 @@ func (s *Service) Publish(ctx context.Context, who *SignedIn, p *rendezvous.Publ
 		}
 	case p.GetPeerRecord() != nil && !bytes.Equal(p.GetPeerRecord(), held.PeerRecord):
 		if err := checkPeerRecord(p.GetPeerRecord(), held); err != nil {
-			return err
+			return change, err
 		}
 		change.PeerRecord = &p.PeerRecord
 	}
-	if change.Bundle == nil && change.PeerRecord == nil {
-		return nil
-	}
-	if err := s.store.UpdateDevices(ctx, change); err != nil {
-		return refusalOf(err)
-	}
-	s.o.Presence.KeysChanged(who.User, who.Device)
-	return nil
+	change.Withheld, err = s.newlyWithheld(ctx, held.Fingerprint, p.GetWithheld())
+	return change, err
 }
 
 // newerBundle checks a bundle against the account's entry and the bundle that is held.

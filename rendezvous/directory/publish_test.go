@@ -72,9 +72,12 @@ func TestPublish(t *testing.T) {
 	wantCode(t, "a device that is not there", err, rendezvous.CodeNotEnrolled)
 }
 
+// anybody is somebody from whom nothing is withheld.
+var anybody = &directory.SignedIn{User: "anybody"}
+
 func (f *fixture) lookup(name string) *rendezvous.Record {
 	f.t.Helper()
-	found, err := f.s.Lookup(f.t.Context(), &rendezvous.Lookup{Usernames: []string{name}})
+	found, err := f.s.Lookup(f.t.Context(), anybody, &rendezvous.Lookup{Usernames: []string{name}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -86,7 +89,7 @@ func TestLookup(t *testing.T) {
 	alice := f.register("alice", 0)
 	f.enrol("alice", 1, 2, 0)
 	f.online.devices[fingerprint(1)] = true
-	found, err := f.s.Lookup(t.Context(), &rendezvous.Lookup{Usernames: []string{"Alice", "nobody", "\x1b[2J", "alice"}})
+	found, err := f.s.Lookup(t.Context(), anybody, &rendezvous.Lookup{Usernames: []string{"Alice", "nobody", "\x1b[2J", "alice"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +107,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("device %d: got %v", i, d)
 		}
 	}
-	_, err = f.s.Lookup(t.Context(), &rendezvous.Lookup{Usernames: make([]string, rendezvous.MaxLookup+1)})
+	_, err = f.s.Lookup(t.Context(), anybody, &rendezvous.Lookup{Usernames: make([]string, rendezvous.MaxLookup+1)})
 	wantCode(t, "too many names", err, rendezvous.CodeBadRequest)
 }
 

@@ -52,6 +52,8 @@ type DeviceChange struct {
 	Bundle     []byte // only together with BundleSeq, which must be higher than the one held
 	BundleSeq  uint64
 	PeerRecord *[]byte // points to nil: forget it
+	// Withheld replaces from whom the device withholds its peer record: each name once, in byte order.
+	Withheld *[]rendezvous.Username
 	LastSeen   *time.Time
 }
 
@@ -72,6 +74,7 @@ var (
 // Store keeps accounts durably: what a method has done is on the disk when it returns nil, and nothing of it when it returns an error.
 // Accounts and slices that go in or come out are not shared with the Store. Methods may be called from several goroutines.
 type Store interface {
+	Withholding
 	// Account returns ErrNotFound for an unknown name. Devices are in the order in which they were added.
 	Account(ctx context.Context, name rendezvous.Username) (*Account, error)
 	// Owner returns the account of a device, or ErrNotFound.
@@ -82,8 +85,8 @@ type Store interface {
 	// Replace sets Entry, Seq and the list of devices, provided that the Seq held is oldSeq: devices that are not held are added,
 	// those that a lacks are removed, of the others nothing changes. Errors: ErrNotFound, ErrConflict, ErrKeyTaken.
 	Replace(ctx context.Context, a *Account, oldSeq uint64) error
-	// UpdateDevices makes the changes in one transaction. Changes of LastSeen alone to unknown devices are ignored. Errors:
-	// ErrNotFound, ErrConflict (a bundle that is not newer).
+	// UpdateDevices makes the changes in one transaction; what is held already is no change. Changes of LastSeen alone to unknown devices are
+	// ignored. Errors: ErrNotFound, ErrConflict (a bundle that is not newer).
 	UpdateDevices(ctx context.Context, changes ...DeviceChange) error
 	// UpdateAccount returns ErrNotFound for an unknown name.
 	UpdateAccount(ctx context.Context, name rendezvous.Username, change AccountChange) error
@@ -91,6 +94,15 @@ type Store interface {
 	Accounts(ctx context.Context, after rendezvous.Username, limit int) ([]*Account, error)
 	// Names is Accounts without all but the names; banned accounts are left out.
 	Names(ctx context.Context, after rendezvous.Username, limit int) ([]rendezvous.Username, error)
+}
+
+// Withholding keeps from which accounts devices withhold where they are. UpdateDevices of Store changes that; with a device it goes. Where a Store
+// has lost what it knew of it, as on a damaged disk, it keeps no peer record either until that is published again.
+type Withholding interface {
+	// Withheld returns the accounts from which a device withholds its peer record, in byte order; none for an unknown device.
+	Withheld(ctx context.Context, device identity.Fingerprint) ([]rendezvous.Username, error)
+	// Shown is Account of Store as another account may see it: without the peer records that are withheld from that one. What it returns was held at one moment.
+	Shown(ctx context.Context, name, to rendezvous.Username) (*Account, error)
 }
 
 // InviteID is the SHA-256 of an invitation's token: the token itself is never stored.

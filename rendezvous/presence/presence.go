@@ -89,7 +89,7 @@ func (t *Tracker) leave(c *Connection) {
 	t.noteLocked(rendezvous.Change_LEAVE, c.User, c.Device)
 }
 
-// KeysChanged tells watchers that a device's bundle or addresses, or its account's entry, has changed.
+// KeysChanged tells watchers that a device's bundle or addresses, from whom those are withheld, or its account's entry, has changed.
 func (t *Tracker) KeysChanged(user rendezvous.Username, device identity.Fingerprint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

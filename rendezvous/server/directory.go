@@ -11,7 +11,7 @@ import (
 // maxFoundBytes leaves room in a frame for what is around the records.
 const maxFoundBytes = rendezvous.MaxFrame - 1<<10
 
-// publish replaces this device's bundle or addresses.
+// publish replaces this device's bundle, its addresses, or from whom those are withheld.
 func (c *conn) publish(ctx context.Context, p *rendezvous.Publish) (*rendezvous.Frame, error) {
 	if err := allow(c.published); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (c *conn) lookup(ctx context.Context, l *rendezvous.Lookup) (*rendezvous.Fr
 	if err := allow(c.asked); err != nil {
 		return nil, err
 	}
-	found, err := c.server.directory.Lookup(ctx, l)
+	found, err := c.server.directory.Lookup(ctx, c.signed.Load(), l)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ func FuzzStream(f *testing.F) {
 		{Id: 5, Body: &rendezvous.Frame_Enrol{Enrol: &rendezvous.Enrol{Entry: make([]byte, 100)}}},
 		{Id: 6, Body: &rendezvous.Frame_Submit{Submit: &rendezvous.Submit{Device: []byte{1}}}},
 		{Id: 7, Body: &rendezvous.Frame_Watch{Watch: &rendezvous.Watch{On: true}}},
+		{Id: 8, Body: &rendezvous.Frame_Publish{Publish: &rendezvous.Publish{Withheld: &rendezvous.Withheld{Usernames: []string{"\u202e", "bob"}}}}},
 		{Body: &rendezvous.Frame_Taken{Taken: &rendezvous.Taken{Deliveries: []*rendezvous.Run{{}, {First: 1 << 63}}, Refusals: 7}}},
 	}
 	for _, s := range seeds {

@@ -29,7 +29,7 @@ func (c *conn) hello(h *rendezvous.Hello) (*rendezvous.Frame, error) {
 	c.greeted, c.agent = true, printable(h.GetAgent(), maxAgent)
 	return &rendezvous.Frame{Body: &rendezvous.Frame_Welcome{Welcome: &rendezvous.Welcome{
 		Version: rendezvous.Version, Nonce: c.nonce, Registration: string(c.server.directory.Policy()),
-		Agent: "rendezvous " + c.server.cfg.Version, TimeMs: uint64(time.Now().UnixMilli()),
+		Agent: "rendezvous " + c.server.cfg.Version, TimeMs: uint64(time.Now().UnixMilli()), MaxWithheld: rendezvous.MaxWithheld,
 	}}}, nil
 }
 

@@ -26,7 +26,11 @@ const accountByName = "SELECT " + accountColumns + ", d.account, d.fingerprint, 
 
 // Account implements directory.Store.
 func (db *DB) Account(ctx context.Context, name rendezvous.Username) (*directory.Account, error) {
-	rows, err := db.byName.QueryContext(ctx, string(name))
+	return oneAccount(db.byName.QueryContext(ctx, string(name)))
+}
+
+// oneAccount reads what accountByName or shownByName has found.
+func oneAccount(rows *sql.Rows, err error) (*directory.Account, error) {
 	if err != nil {
 		return nil, classify("read an account", err)
 	}
@@ -346,7 +350,7 @@ func (db *DB) UpdateDevices(ctx context.Context, changes ...directory.DeviceChan
 }
 
 func updateDevice(ctx context.Context, tx *sql.Tx, c directory.DeviceChange) error {
-	if c.Bundle == nil && c.PeerRecord == nil {
+	if c.Bundle == nil && c.PeerRecord == nil && c.Withheld == nil {
 		return nil
 	}
 	var seq uint64
@@ -366,9 +370,14 @@ func updateDevice(ctx context.Context, tx *sql.Tx, c directory.DeviceChange) err
 		}
 	}
 	if c.PeerRecord != nil {
-		_, err = tx.ExecContext(ctx, "UPDATE devices SET peer_record = ? WHERE fingerprint = ?", *c.PeerRecord, c.Device[:])
+		if _, err := tx.ExecContext(ctx, "UPDATE devices SET peer_record = ? WHERE fingerprint = ?", *c.PeerRecord, c.Device[:]); err != nil {
+			return err
+		}
 	}
-	return err
+	if c.Withheld != nil {
+		return withhold(ctx, tx, c.Device, *c.Withheld)
+	}
+	return nil
 }
 
 // UpdateAccount implements directory.Store.

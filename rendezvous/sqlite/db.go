@@ -40,6 +40,7 @@ type DB struct {
 	read   *sql.DB        // file's
 	mail   mailStatements // immutable after Open
 	byName *sql.Stmt      // on the reading connections; immutable after Open
+	shown  *sql.Stmt      // likewise
 	owner  *sql.Stmt      // likewise
 
 	addresses addressCache
@@ -159,6 +160,9 @@ func (db *DB) prepare(ctx context.Context) error {
 	if db.byName, err = db.read.PrepareContext(ctx, accountByName); err != nil {
 		return classify("prepare to read accounts", err)
 	}
+	if db.shown, err = db.read.PrepareContext(ctx, shownByName); err != nil {
+		return classify("prepare to look up accounts", err)
+	}
 	if db.owner, err = db.read.PrepareContext(ctx, "SELECT account FROM devices WHERE fingerprint = ?"); err != nil {
 		return classify("prepare to look up devices", err)
 	}
@@ -167,7 +171,7 @@ func (db *DB) prepare(ctx context.Context) error {
 
 // Close closes the file. It is idempotent.
 func (db *DB) Close() error {
-	for _, s := range []*sql.Stmt{db.byName, db.owner} {
+	for _, s := range []*sql.Stmt{db.byName, db.shown, db.owner} {
 		if s != nil {
 			_ = s.Close() // nothing is lost by it
 		}

@@ -24,6 +24,8 @@ func runAccounts(t *testing.T, f Factory) {
 		{"names and keys are unique", uniqueness},
 		{"entries are replaced in order", replaceEntries},
 		{"devices change", updateDevices},
+		{"addresses are withheld", withholding},
+		{"withholding ends with the device", withholdingEnds},
 		{"accounts change", updateAccount},
 		{"pages are in order", pages},
 		{"invitations", invitations},

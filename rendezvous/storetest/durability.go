@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/byway-chat/byway/rendezvous"
 	"github.com/byway-chat/byway/rendezvous/directory"
 	"github.com/byway-chat/byway/rendezvous/relay"
 )
@@ -51,7 +52,7 @@ func fillForRestart(t testing.TB, s Store) {
 	must(t, s.AddInvite(t.Context(), directory.Invite{ID: directory.InviteID{1}, Created: epoch, Uses: 2, Left: 2}))
 	must(t, s.Create(t.Context(), account("alice", 2), &directory.InviteID{1}))
 	record := []byte("record")
-	must(t, s.UpdateDevices(t.Context(), directory.DeviceChange{Device: fingerprint("alice/1"), PeerRecord: &record}))
+	must(t, s.UpdateDevices(t.Context(), directory.DeviceChange{Device: fingerprint("alice/1"), PeerRecord: &record, Withheld: &[]rendezvous.Username{"bob", "carol"}}))
 	b := apply(t, s, relay.Batch{Puts: []*relay.Put{put(alice, bob, "1"), put(alice, bob, "2"), put(alice, bob, "3")}})
 	apply(t, s, relay.Batch{Deletions: []relay.Deletion{{To: bob, ID: b.Puts[1].ID, From: "alice", Size: 1}}})
 }
@@ -61,6 +62,8 @@ func checkAfterRestart(t testing.TB, s Store) {
 	want := account("alice", 2)
 	want.Devices[1].PeerRecord = []byte("record")
 	wantAccount(t, s, want)
+	wantWithheld(t, s, "alice/1", "bob", "carol")
+	wantShown(t, s, "bob", want, 1)
 	if i, err := s.Invite(t.Context(), directory.InviteID{1}); err != nil || i.Left != 1 {
 		t.Errorf("invitation: got %+v, %v", i, err)
 	}
