@@ -31,6 +31,7 @@ type contact struct {
 	devices  map[delivery.Device]*device
 	asked    uint64 // connection on which the directory was last asked
 	asking   bool   // a look-up is under way
+	stale    bool   // the directory has said that there is something new since that has begun
 	fresh    bool   // first seen by this process
 	greeted  bool   // a message of it has been told
 }

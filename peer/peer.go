@@ -109,6 +109,7 @@ type Peer struct {
 	announcing   atomic.Bool   // on the LAN
 	rotating     sync.Mutex    // held while the encryption key is renewed
 	moved        chan struct{} // has one when our addresses have changed
+	untold       chan struct{} // one place: the directory may tell more of us than it should
 
 	// written by Up before core is set, immutable after
 	user       rendezvous.Username
@@ -165,6 +166,7 @@ func New(cfg Config) (*Peer, error) {
 	}
 	p := &Peer{
 		cfg: cfg, log: cfg.Logger, home: h, hub: newHub(), tried: make(chan struct{}), remapped: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		untold:     make(chan struct{}, 1),
 		publishing: make(chan struct{}, 1),
 		dials:      newDials(), weather: newWeather(), trace: trace.New(),
 	}

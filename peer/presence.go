@@ -31,6 +31,7 @@ func (c *core) presence(now time.Time, p *rendezvous.Presence) {
 		switch {
 		case change.GetKind() == rendezvous.Change_KEYS:
 			if ct := c.contacts[account]; ct != nil {
+				ct.stale = true // the answer to a look-up that is under way may be older
 				c.refresh(ct)
 			}
 		case p.GetSnapshot():

@@ -41,6 +41,7 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		case <-moved.Out():
 			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.addresses())})
 		case <-p.remapped:
+		case <-p.untold:
 		case <-p.moved:
 			p.trace.Add(trace.Step{What: trace.Listening, Addrs: texts(p.addresses())})
 		case <-hourly.C:
@@ -48,12 +49,21 @@ func (p *Peer) keepPublished(ctx context.Context, conn *client.Conn) error {
 		}
 		again = nil
 		err := p.publish(ctx, conn)
-		if refused, ok := errors.AsType[*rendezvous.Error](err); ok && refused.Code == rendezvous.CodeRateLimited {
-			again = time.After(max(refused.RetryAfter, time.Second))
+		if wait, ok := rateLimited(err); ok {
+			again = time.After(wait)
 		} else if err != nil {
 			return err
 		}
 	}
+}
+
+// rateLimited reports whether the rendezvous has refused what came too fast, and how long to wait.
+func rateLimited(err error) (time.Duration, bool) {
+	refused, ok := errors.AsType[*rendezvous.Error](err)
+	if !ok || refused.Code != rendezvous.CodeRateLimited {
+		return 0, false
+	}
+	return max(refused.RetryAfter, time.Second), true
 }
 
 // publish brings the directory up to date: where this device is, and a bundle of its newest key where the directory has an older one.
@@ -80,7 +90,7 @@ func (p *Peer) publish(ctx context.Context, conn *client.Conn) error {
 }
 
 // publishAddresses tells the directory where this device is, and no more than the policy for all lets everybody know: under relay nothing, under lan no public
-// address. What it told before is forgotten there.
+// address. Contacts that it is kept from are named with it. What it told before is forgotten there.
 func (p *Peer) publishAddresses(ctx context.Context, conn *client.Conn) error {
 	select {
 	case p.publishing <- struct{}{}:
@@ -88,19 +98,11 @@ func (p *Peer) publishAddresses(ctx context.Context, conn *client.Conn) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	var allowed route.Ways
-	if err := p.core.do(ctx, func() { allowed = p.core.standing.policy.Ways() }); err != nil {
+	where, err := p.where(ctx, conn)
+	if err != nil {
 		return err
 	}
-	where := &rendezvous.Publish{HideAddresses: p.cfg.Private || !allowed.Has(WayLAN)}
-	if !where.HideAddresses {
-		rec, err := p.peerRecord(isLoopback(conn.Remote()), allowed)
-		if err != nil {
-			return err
-		}
-		where.PeerRecord = rec
-	}
-	if err := conn.Publish(ctx, where); err != nil && rendezvous.CodeOf(err) != rendezvous.CodeStale {
+	if err := p.tellWhere(ctx, conn, where); err != nil {
 		return fmt.Errorf("publish addresses: %w", err)
 	}
 	return nil

@@ -137,6 +137,11 @@ func (c *core) refresh(ct *contact) {
 	if ct.asking {
 		return
 	}
-	ct.asking = true
-	c.ask(string(ct.Name), func() { ct.asking = false })
+	ct.asking, ct.stale = true, false
+	c.ask(string(ct.Name), func() {
+		ct.asking = false
+		if ct.stale && c.contacts[ct.Name] == ct {
+			c.refresh(ct)
+		}
+	})
 }

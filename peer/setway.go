@@ -22,7 +22,8 @@ const DefaultWay = "default"
 const withdrawTime = 5 * time.Second
 
 // SetWay sets by which ways there may be anything between this side and a user: auto, lan, direct, relay, or default for what holds for all. It is on the disk when it
-// returns, links and tries that it forbids have ended, and the user's devices are told.
+// returns, links and tries that it forbids have ended, the user's devices are told, and the directory tells no address to whom it is to be kept from. It fails with
+// CodeRendezvousUnreachable where there is a rendezvous, but that last has not been answered: all else is done.
 func (p *Peer) SetWay(ctx context.Context, user, way string) error {
 	if err := p.up(); err != nil {
 		return err
@@ -45,7 +46,28 @@ func (p *Peer) SetWay(ctx context.Context, user, way string) error {
 	if err := p.contact(ctx, name); err != nil {
 		return err
 	}
-	return p.core.commit(ctx, func() error { return p.core.setWay(time.Now(), delivery.Account(name), stored) })
+	return p.setPolicy(ctx, delivery.Account(name), stored)
+}
+
+// setPolicy gives an account a policy, by name, or none, and tells the directory where that has to withhold our addresses from the account or did.
+func (p *Peer) setPolicy(ctx context.Context, name delivery.Account, stored string) error {
+	var concerned bool
+	err := p.core.commit(ctx, func() error {
+		c := p.core
+		concerned = c.contacts[name] != nil && c.withholds(c.contacts[name])
+		if err := c.setWay(time.Now(), name, stored); err != nil {
+			return err
+		}
+		concerned = concerned || c.withholds(c.contacts[name])
+		return nil
+	})
+	if err != nil {
+		return err // and no look at concerned, which the core may still be writing
+	}
+	if !concerned {
+		return nil
+	}
+	return p.republishAddresses(ctx)
 }
 
 // setWay gives an account a policy, by name, or none.
@@ -100,8 +122,8 @@ func (p *Peer) storeStanding(ctx context.Context, policy route.Policy) error {
 	})
 }
 
-// republishAddresses has the directory tell of this device what the policy for all lets it tell. Without a rendezvous it is the first thing that it hears when it is
-// back.
+// republishAddresses has the directory tell of this device what the policies let it tell, to those to whom they do. Without a rendezvous it is the first thing that it
+// hears when it is back.
 func (p *Peer) republishAddresses(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
 	defer cancel()
@@ -109,11 +131,20 @@ func (p *Peer) republishAddresses(ctx context.Context) error {
 	if err != nil || conn == nil {
 		return err
 	}
-	if err := p.publishAddresses(ctx, conn); err != nil {
+	err = p.publishAddresses(ctx, conn)
+	for wait, ok := rateLimited(err); ok; wait, ok = rateLimited(err) {
+		pause(ctx, wait)
+		err = p.publishAddresses(ctx, conn)
+	}
+	if err != nil {
+		select {
+		case p.untold <- struct{}{}:
+		default: // it has not been looked at since the last time
+		}
 		p.log.Warn("the directory does not know the new policy yet", slog.Any("error", err))
 		return &Error{
 			Code: CodeRendezvousUnreachable, Message: "the policy is set, but the directory has not answered whether it tells no more than that allows", Err: err,
-			Hint: "it is told again with the next connection; `byway status` shows whether there is one",
+			Hint: "it is told again soon, and with each new connection; `byway status` shows whether there is one",
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ type DeviceChange struct {
 	PeerRecord *[]byte // points to nil: forget it
 	// Withheld replaces from whom the device withholds its peer record: each name once, in byte order.
 	Withheld *[]rendezvous.Username
-	LastSeen   *time.Time
+	LastSeen *time.Time
 }
 
 // Errors of a Store on which the Service decides.
