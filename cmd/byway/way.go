@@ -24,7 +24,9 @@ func (p *program) wayCommand() *cobra.Command {
 			"  direct   never through the rendezvous\n" +
 			"  relay    only through the rendezvous: USER is told no address of this device\n" +
 			"  default  what holds for all who have no policy of their own\n\n" +
-			"\"byway way default POLICY\" sets that; under relay the directory tells nobody an address. USER's own policy counts as much:\n" +
+			"Under relay the rendezvous withholds this device's addresses from USER. USER may still know one from before, and hears on the same\n" +
+			"local network that the device is there. \"byway way default POLICY\" sets what holds for all; under relay the rendezvous is told no\n" +
+			"address, and the local network nothing. USER's own policy counts as much:\n" +
 			"where the two leave no way, sending fails with exit 5 and says whose it is. --way of a message cannot allow more.",
 		Example: "  byway way                     what is set, and what contacts have said\n" +
 			"  byway way bob relay\n  byway way default lan",
