@@ -32,6 +32,8 @@ type Checkup struct {
 	Listening  []string       `json:"listening"` // this device's own addresses
 	Private    bool           `json:"private"`   // it tells nobody its address and dials nobody
 	Outbox     int            `json:"outbox"`    // messages not yet delivered
+	// Unlisted says that the rendezvous is told no address, because it cannot withhold them from those whom a policy keeps them from.
+	Unlisted bool `json:"unlisted,omitempty"`
 	// PortMapping says whether the router leads connections from outside to this device.
 	PortMapping PortMapping `json:"port_mapping"`
 	// Contacts are those who were talked to lately, the latest first.
@@ -58,7 +60,7 @@ func (p *Peer) Checkup(ctx context.Context) (Checkup, error) {
 	c := p.core
 	out := Checkup{
 		Rendezvous: Rendezvous{PeerID: p.address.ID.String()}, Private: p.cfg.Private, Seen: []string{}, Listening: []string{}, Contacts: []ContactCheck{},
-		PortMapping: p.portMapping(),
+		PortMapping: p.portMapping(), Unlisted: p.unlisted.Load(),
 	}
 	out.Listening = append(out.Listening, texts(p.host.Addrs())...)
 	err := c.do(ctx, func() {

@@ -107,6 +107,7 @@ type Peer struct {
 	secretReader atomic.Bool   // nobody is told what was read
 	publishing   chan struct{} // has one while addresses are published, so that the newest word is the last
 	announcing   atomic.Bool   // on the LAN
+	unlisted     atomic.Bool   // the directory is told no address, because it cannot withhold them from those who are not to know
 	rotating     sync.Mutex    // held while the encryption key is renewed
 	moved        chan struct{} // has one when our addresses have changed
 	untold       chan struct{} // one place: the directory may tell more of us than it should

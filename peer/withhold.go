@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -42,17 +43,27 @@ func (p *Peer) where(ctx context.Context, conn *client.Conn) (*rendezvous.Publis
 		return where, nil
 	}
 	if most := min(conn.Welcome().GetMaxWithheld(), rendezvous.MaxWithheld); len(names) > int(most) {
-		p.log.Warn("the rendezvous cannot withhold addresses from so many contacts: none are published", slog.Int("contacts", len(names)), slog.Uint64("most", uint64(most)))
-		return &rendezvous.Publish{HideAddresses: true}, nil
+		return p.nowhere(fmt.Errorf("it can do so for %d users, and %d are not to know them", most, len(names))), nil
 	}
 	var err error
 	where.PeerRecord, err = p.peerRecord(isLoopback(conn.Remote()), allowed)
 	return where, err
 }
 
+// nowhere is what the directory is told where it cannot withhold our addresses from those who are not to know them: none.
+func (p *Peer) nowhere(why error) *rendezvous.Publish {
+	if !p.unlisted.Swap(true) {
+		p.log.Warn("the rendezvous cannot withhold addresses: none are published", slog.Any("error", why))
+	}
+	return &rendezvous.Publish{HideAddresses: true}
+}
+
 // tellWhere tells the directory. An answer that refuses leaves there what was there, and perhaps the contact in the know: then it is told to forget the addresses.
 func (p *Peer) tellWhere(ctx context.Context, conn *client.Conn, where *rendezvous.Publish) error {
 	err := conn.Publish(ctx, where)
+	if err == nil && where.Withheld != nil {
+		p.unlisted.Store(false)
+	}
 	switch rendezvous.CodeOf(err) {
 	case rendezvous.CodeStale: // our clock was set back; an address that is not there cannot be newer than ours
 		if err = conn.Publish(ctx, &rendezvous.Publish{HideAddresses: true, Withheld: where.Withheld}); err == nil {
@@ -60,8 +71,7 @@ func (p *Peer) tellWhere(ctx context.Context, conn *client.Conn, where *rendezvo
 		}
 	case rendezvous.CodeBadRequest, rendezvous.CodeTooLarge:
 		if len(where.Withheld.GetUsernames()) > 0 {
-			p.log.Warn("the rendezvous refuses to withhold addresses: none are published", slog.Any("error", err))
-			err = conn.Publish(ctx, &rendezvous.Publish{HideAddresses: true})
+			err = conn.Publish(ctx, p.nowhere(err))
 		}
 	}
 	return err

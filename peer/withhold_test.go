@@ -169,8 +169,12 @@ func TestWhereIsTold(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- p.publishAddresses(context.Background(), conn) }()
 			(<-c.inbox)()
+			hidden := tt.want[len(tt.want)-1] == "hidden"
 			if err := <-ended; (err != nil) != (tt.refused != "") || err != nil && rendezvous.CodeOf(err) != tt.refused {
 				t.Errorf("%v, want code %q", err, tt.refused)
+			}
+			if got := p.unlisted.Load(); got != hidden {
+				t.Errorf("told to be unlisted: %v, want %v", got, hidden)
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()

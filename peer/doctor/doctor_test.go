@@ -174,6 +174,7 @@ func TestWhatThePeerSays(t *testing.T) {
 		}, map[string]string{"contact": "warning"}, ""},
 		{"away", func(c *peer.Checkup) { c.Contacts[0].Online, c.Contacts[0].Reason = false, "peer-offline" }, map[string]string{"contact": "ok"}, ""},
 		{"alone", func(c *peer.Checkup) { c.Contacts = nil }, map[string]string{"contact": "skipped"}, ""},
+		{"unlisted", func(c *peer.Checkup) { c.Unlisted = true }, map[string]string{"sign-in": "warning"}, ""},
 		{"away from it", func(c *peer.Checkup) { c.Rendezvous.Connected, c.Reason = false, "silent" }, map[string]string{
 			"sign-in": "failed rendezvous-unreachable",
 		}, peer.CodeRendezvousUnreachable},

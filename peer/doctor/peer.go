@@ -65,6 +65,10 @@ func (e *examination) signedIn(check *peer.Checkup) {
 	if check.Outbox > 0 {
 		s.Detail += fmt.Sprintf(", %d messages are not yet delivered", check.Outbox)
 	}
+	if check.Unlisted {
+		s.State, s.Hint = Warning, "bring the rendezvous up to date, or take back the policy `relay` for single users (`byway way` lists them): until then others find this device less well"
+		s.Detail += "; the rendezvous cannot withhold addresses from single users, so it is told none"
+	}
 	e.add(s)
 }
 
