@@ -9,8 +9,8 @@ import (
 )
 
 // putInOrder goes over what a rescue has carried into the fresh file. What of the directory is lost and known from elsewhere is put back; the devices of
-// an account that is lost go with it. Where anything is lost nobody is told where a device is until it has signed in again. Envelopes from or for an address that is lost cannot be delivered; their senders, who have no receipts for them, send them
-// again. An address's number is never given to another, or it would get what waits for the first.
+// an account that is lost go with it. Where anything is lost nobody is told where a device is until it has signed in again. Envelopes from or for an address that
+// is lost cannot be delivered; their senders, who have no receipts for them, send them again. An address's number is never given to another, or it would get what waits for the first.
 func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Report) error {
 	return func(ctx context.Context, db *sql.DB, r *sqlitefile.Report) error {
 		if err := restoreDirectory(ctx, db, log, r); err != nil {
