@@ -14,7 +14,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/byway-chat/byway/crypto/identity"
-	"github.com/byway-chat/byway/crypto/session"
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
 	"github.com/byway-chat/byway/peer/link"
@@ -62,11 +61,9 @@ type device struct {
 
 	place // where it is, as far as others than the directory tell
 
-	inits      *rate.Limiter // of the sessions that it opens
-	resetAsked time.Time     // when we last asked it for a new session
-	resetTaken time.Time     // when it last asked us
-	replaced   session.ID    // the session that we ended ourselves when we asked it: it may ask for the same, and what went into it is sent again
-	blocked    int           // envelopes kept while it is not accepted
+	inits   *rate.Limiter // of the sessions that it opens
+	resets  resets
+	blocked int // envelopes kept while it is not accepted
 }
 
 // remember builds the working form of a stored contact. What does not parse was damaged here, after it was checked: it is left out.
@@ -90,7 +87,7 @@ func (c *core) remember(record *history.Contact) *contact {
 			c.log.Error("a pinned peer id does not parse", slog.String("device", d.Fingerprint.Device()))
 			continue
 		}
-		dev := &device{Device: d, contact: ct, key: key, id: id, inits: newInitLimit()}
+		dev := &device{Device: d, contact: ct, key: key, id: id, inits: newInitLimit(), resets: newResets()}
 		dev.ways.There.Policy = route.Policy(d.Said.Policy)
 		if b, err := rendezvous.ParseBundle(d.Bundle, key); err == nil {
 			dev.bundle = b
@@ -279,7 +276,7 @@ func (c *core) pin(now time.Time, ct *contact, listed rendezvous.EntryDevice) *d
 		Device: &history.Device{
 			Fingerprint: fp, SPKI: listed.Key.SPKI(), PeerID: listed.PeerID.String(), Trust: history.Pending, FirstSeen: now,
 		},
-		contact: ct, key: listed.Key, id: listed.PeerID, inits: newInitLimit(),
+		contact: ct, key: listed.Key, id: listed.PeerID, inits: newInitLimit(), resets: newResets(),
 	}
 	ct.Devices = append(ct.Devices, d.Device)
 	ct.devices[fp] = d

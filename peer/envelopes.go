@@ -25,7 +25,6 @@ const (
 	initsPerSecond = 10
 	initBurst      = 200
 	initRetry      = 500 * time.Millisecond
-	resetEvery     = 10 * time.Second
 )
 
 // inbound is an envelope on its way in. Who it is from is a claim of the link or of the rendezvous until it has been opened.
@@ -225,24 +224,6 @@ func (c *core) opened(in inbound, payload []byte) {
 	}
 }
 
-// resetSession ends the session that a device says it cannot open, before anything is sent again: it must go into a new one. A Reset of the
-// one that we ended when we asked for a Reset ourselves is as good; one of any other session, or the next within ten seconds, is no reason to send
-// everything again.
-func (c *core) resetSession(d *device, id session.ID) bool {
-	s := c.senders[d.Fingerprint]
-	now := time.Now()
-	current := s != nil && s.chain.ID() == id
-	again := id == d.replaced && id != (session.ID{})
-	if !current && !again || now.Sub(d.resetTaken) < resetEvery {
-		return false
-	}
-	d.resetTaken, d.replaced = now, session.ID{}
-	if current {
-		delete(c.senders, d.Fingerprint)
-	}
-	return true
-}
-
 // discard drops an envelope that will never open. It is dealt with: nobody must send it again.
 func (c *core) discard(in inbound, why string) {
 	c.log.Info("envelope discarded", slog.String("why", why), slog.String("way", string(in.way)), slog.String("device", in.device.Device()))
@@ -264,28 +245,5 @@ func (c *core) block(in inbound) {
 
 // maxBlockedNow is how many envelopes of an unaccepted device this process keeps; the history has a bound of its own.
 const maxBlockedNow = 500
-
-// askReset tells a device that we cannot open its session, so that it begins a new one and sends again. It is not asked twice in ten seconds.
-func (c *core) askReset(in inbound, id session.ID) {
-	d := c.devices[in.device]
-	if d == nil {
-		if !in.asked && in.name != "" {
-			c.introduce(in)
-			return
-		}
-		c.discard(in, "session is not known")
-		return
-	}
-	if now := time.Now(); now.Sub(d.resetAsked) > resetEvery {
-		d.resetAsked = now
-		// It goes in a new session: the device may know ours as little as we know its, and then would never open what we ask.
-		if s := c.senders[d.Fingerprint]; s != nil {
-			d.replaced = s.chain.ID()
-			delete(c.senders, d.Fingerprint)
-		}
-		c.engine.Reset(d.contact.Name, in.device, in.way, id)
-	}
-	in.taken()
-}
 
 func newInitLimit() *rate.Limiter { return rate.NewLimiter(initsPerSecond, initBurst) }

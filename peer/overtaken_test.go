@@ -49,7 +49,7 @@ func TestOvertakenOpening(t *testing.T) {
 	if r, _ := c.receiver(id); taken != 2 || r == nil || c.early.count != 0 || c.early.bytes != 0 {
 		t.Errorf("%d of 2 are taken, %d wait", taken, c.early.count)
 	}
-	if asked := c.devices[fingerprint(1)].resetAsked; !asked.IsZero() {
+	if asked := c.devices[fingerprint(1)].resets.at; !asked.IsZero() {
 		t.Error("another session was asked for")
 	}
 }
@@ -74,30 +74,6 @@ func TestLobbyIsBounded(t *testing.T) {
 	}
 }
 
-// TestCrossedResets has both sides forget the other's session at once. The Reset that comes names the session which was ended here to ask for one: what
-// went into it is sent again, but only once.
-func TestCrossedResets(t *testing.T) {
-	c, _ := desk(t)
-	if err := c.learn(now(t), records(t, c, 1, 1)); err != nil {
-		t.Fatal(err)
-	}
-	d := c.devices[fingerprint(1)]
-	if _, err := c.seal(now(t), d, nil, 1, []byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	ours := c.senders[d.Fingerprint].chain.ID()
-	c.askReset(inbound{name: "bob", device: d.Fingerprint, taken: func() {}}, session.ID{9})
-	if c.resetSession(d, session.ID{8}) || c.resetSession(d, session.ID{}) {
-		t.Error("a Reset of a session that never was is heard")
-	}
-	if !c.resetSession(d, ours) {
-		t.Error("a Reset of the session that was ended here is not heard")
-	}
-	if c.resetSession(d, ours) {
-		t.Error("the same Reset is heard twice")
-	}
-}
-
 // TestOpeningThatNeverComes asks for another session after a while.
 func TestOpeningThatNeverComes(t *testing.T) {
 	c, _ := desk(t)
@@ -108,12 +84,12 @@ func TestOpeningThatNeverComes(t *testing.T) {
 	taken := 0
 	c.receive(inbound{name: "bob", device: fingerprint(1), way: WayRelay, envelope: second, taken: func() { taken++ }})
 	d := c.devices[fingerprint(1)]
-	if taken != 0 || !d.resetAsked.IsZero() {
+	if taken != 0 || !d.resets.at.IsZero() {
 		t.Error("asked at once")
 	}
 	(<-c.inbox)()
-	if taken != 1 || d.resetAsked.IsZero() {
-		t.Errorf("taken %d times, asked at %v", taken, d.resetAsked)
+	if taken != 1 || d.resets.at.IsZero() {
+		t.Errorf("taken %d times, asked at %v", taken, d.resets.at)
 	}
 }
 

@@ -20,6 +20,9 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 		e.read(a, p.Read)
 	case KindReset:
 		e.notice(NoticeReset{Device: d, Session: p.Reset.Session})
+		if r.next > 0 {
+			e.ackDue[d] = r // what we have acknowledged it may not have heard
+		}
 		e.forget(now, a, r)
 	case KindPing:
 		e.reply(r, w, Payload{Kind: KindPong, Pong: &Pong{Token: p.Ping.Token, Way: w}})
@@ -37,7 +40,11 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 // text takes a message: once, and in the order of its number.
 func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 	e.meet(r, t.Start, t.Low, t.Base)
-	_, duplicate := r.held[t.N]
+	held, duplicate := r.held[t.N]
+	if duplicate && t.Renumbered && held.ID != t.ID {
+		e.drop(r, held) // of a life that its sender has forgotten
+		duplicate = false
+	}
 	if duplicate = duplicate || t.N < r.next; !duplicate {
 		if !e.room(r, t) {
 			return // not acknowledged, so it comes again

@@ -74,6 +74,27 @@ func (e *Engine) renumber(now time.Time, a *account, next uint64) {
 	}
 }
 
+// inTurn reports whether a message may go to a device by a way. One that has another number is taken there only in its turn, so what stands before
+// it must be there, or have gone by the same way, which keeps the order.
+func (r *remote) inTurn(o *outgoing, via Way) bool {
+	if !o.Renumbered {
+		return true
+	}
+	for p := o.prev; p != nil; p = p.prev {
+		if c := p.copyFor(r); c != nil && !p.Void {
+			return c.phase == kept || c.phase == Sent && c.via == via || c.phase == Stored && via == WayRelay
+		}
+	}
+	return true
+}
+
+// turn has those looked at again that wait for their turn, when something that stands before them has come further.
+func (r *remote) turn() {
+	if o := r.lowest(); o != nil && o.Renumbered {
+		r.rewind()
+	}
+}
+
 // goOn goes on with new numbers, where a message has one. The numbers before the lowest that the sender holds are no gap: they were given again. Of
 // what was held, that which was accepted after this message comes again under a new number; the rest is of a life that its sender has
 // forgotten, and nobody has it but we.

@@ -136,6 +136,32 @@ func TestSetBackSender(t *testing.T) {
 	}
 }
 
+// TestRenumberedGoInTurn wants messages with new numbers to go by one way as long as another is on its way by that: those that come before their turn
+// are not taken.
+func TestRenumberedGoInTurn(t *testing.T) {
+	e := newSender(Limits{}, bob1)
+	e.DirectUp(t0, "bob", bob1, WayLAN)
+	for i, policy := range []Policy{Auto, Auto, RelayOnly, RelayOnly, Auto, LANOnly} {
+		accept(t, e, Message{ID: MessageID{byte(i)}, Policy: policy})
+	}
+	e.Take(t0)
+	e.Arrived(t0, "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: 1, Tip: Link{9}}}) // 1 to 6 become 8 to 13
+	equal(t, "at first", numbers(e.Take(t0), bob1), []int{8, 9})
+	answer := func(next uint64) []int {
+		t.Helper()
+		e.Arrived(t0, "bob", bob1, WayLAN, &Payload{Kind: KindAck, Ack: &Ack{Next: next, Tip: e.account("bob").outbox.byN[next].Prev}})
+		return numbers(e.Take(t0), bob1)
+	}
+	equal(t, "after one", answer(9), []int(nil))
+	equal(t, "after those by lan", answer(10), []int{10, 11})
+	accept(t, e, Message{ID: MessageID{20}, To: "bob", Policy: Auto}) // it is held there until its turn
+	equal(t, "written later", numbers(e.Take(t0), bob1), []int{14})
+	e.Stored(t0, "bob", bob1, 10)
+	e.Stored(t0, "bob", bob1, 11)
+	equal(t, "while those before are stored", numbers(e.Take(t0), bob1), []int(nil))
+	equal(t, "in the end", answer(12), []int{12, 13})
+}
+
 // receiving is bob's engine on a disk, and what brings it a payload of alice's.
 func receiving(t *testing.T) (*disk, func(*Payload) Effects) {
 	d := newDisk(t)
@@ -182,6 +208,24 @@ func TestRenumbered(t *testing.T) {
 		ids = append(ids, m.ID[0])
 	}
 	equal(t, "shown", ids, []byte{1, 2, 3, 4, 200, 6, 201})
+}
+
+// TestRenumberedToAHeldNumber wants a message under a new number to be taken though another was held under it, of a life that its sender has forgotten.
+func TestRenumberedToAHeldNumber(t *testing.T) {
+	d, arrive := receiving(t)
+	for _, n := range []uint64{1, 6, 7} {
+		arrive(textOf(n, 1, 1))
+	}
+	fresh := textOf(6, 6, 1)
+	fresh.Text.ID, fresh.Text.Renumbered, fresh.Text.Base, fresh.Text.Prev = MessageID{200}, true, Link{7}, Link{7}
+	out := arrive(fresh)
+	equal(t, "gaps", pick[NoticeGap](out.Notices), []NoticeGap(nil))
+	if ack := out.Sends[0].Payload.Ack; ack.Next != 7 || ack.Tip != (Link{7}).Next(MessageID{200}) || len(ack.Ranges) != 0 {
+		t.Errorf("got %+v, want all up to 7 and nothing that is held", ack)
+	}
+	if last := d.shown[len(d.shown)-1].ID; last != (MessageID{200}) {
+		t.Errorf("%x is shown last", last)
+	}
 }
 
 // TestOtherLink wants nothing to be taken that does not go on from what is there, next or held, and the answer to say so.

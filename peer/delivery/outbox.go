@@ -67,7 +67,7 @@ func (e *Engine) pump(now time.Time, a *account, r *remote) {
 			break
 		}
 		via := e.choose(o.Policy, r)
-		if via == "" {
+		if via == "" || !r.inTurn(o, via) {
 			r.hole = cmp.Or(r.hole, o.N)
 			continue
 		}
@@ -167,6 +167,7 @@ func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 	if !o.Void {
 		e.advance(now, o, Progress{Stage: StageStored, Way: WayMailbox})
 	}
+	c.to.turn()
 	e.pump(now, a, c.to)
 }
 
@@ -230,6 +231,7 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 			r.rewind()
 		}
 	}
+	r.turn()
 	e.pump(now, a, r)
 }
 

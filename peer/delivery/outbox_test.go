@@ -256,6 +256,20 @@ func TestResetSendsAgain(t *testing.T) {
 	equal(t, "sent to the other", numbers(out, bob2), []int(nil))
 }
 
+// TestResetAcknowledgesAgain wants what has arrived to be acknowledged once more to a device that has lost the session, as it may have lost the
+// acknowledgement; one from which nothing has come hears of none.
+func TestResetAcknowledgesAgain(t *testing.T) {
+	e := newSender(Limits{}, bob1, bob2)
+	e.Arrived(t0, "bob", bob1, WayRelay, textOf(1, 1, 1))
+	e.Take(t0)
+	for _, d := range []Device{bob1, bob2} {
+		e.Arrived(t0, "bob", d, WayRelay, &Payload{Kind: KindReset, Reset: &Reset{}})
+	}
+	equal(t, "sends", e.Take(t0).Sends, []Send{{
+		To: "bob", Device: bob1, Via: WayRelay, Payload: Payload{Kind: KindAck, Ack: &Ack{Next: 2, Tip: linkAfter(1)}},
+	}})
+}
+
 func TestSetDevicesRemoves(t *testing.T) {
 	e := newSender(Limits{}, bob1, bob2)
 	accept(t, e, Message{})

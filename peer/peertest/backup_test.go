@@ -1,7 +1,9 @@
 package peertest_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -73,3 +75,55 @@ func TestHomeFromABackup(t *testing.T) {
 		})
 	}
 }
+
+// TestCopiedHomeInTurns runs a home and a copy of it in turns, as somebody does who has moved to another machine and back. Neither knows the sessions of
+// the other, and each gives numbers that the other has given, to messages that take two ways; and yet what either writes, and what is written to it, is shown as soon as it runs.
+func TestCopiedHomeInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := peertest.New(t, 1)
+		alice, bob := w.Peer("alice"), w.Peer("bob")
+		alice.MustReach(alice.MustSend("bob", "before").ID, peer.StateDelivered)
+		alice.Backup()
+		home, copied, aside := alice.Home(), alice.Home()+".backup", alice.Home()+".aside"
+		want := []string{"before"}
+		for turn := range 20 {
+			alice.Stop()
+			for _, move := range [][2]string{{home, aside}, {copied, home}, {aside, copied}} {
+				if err := os.Rename(move[0], move[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := alice.Start(); err != nil {
+				t.Fatalf("start copy %d: %v", turn, err)
+			}
+			began := time.Now()
+			var last [2]peer.Receipt
+			for i := range 6 {
+				body := fmt.Sprint("turn ", turn, " ", i)
+				want = append(want, body)
+				var errs [2]error
+				way := peer.SendOptions{Way: []string{"auto", "relay"}[i%2]}
+				last[0], errs[0] = alice.Send(t.Context(), "bob", body, way)
+				last[1], errs[1] = bob.Send(t.Context(), "alice", body, way)
+				if err := errors.Join(errs[:]...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			alice.MustReach(last[0].ID, peer.StateDelivered)
+			bob.MustReach(last[1].ID, peer.StateDelivered)
+			if took := time.Since(began); took > turnTime {
+				t.Errorf("turn %d takes %v", turn, took)
+			}
+			time.Sleep(3 * time.Second) // a session that is hardly older than its link would be given up with it, and none be unknown
+		}
+		if got := bob.Bodies(); !slices.Equal(got, want) {
+			t.Errorf("bob was shown %q, want %q", got, want)
+		}
+		if got := alice.Bodies(); !slices.Equal(got, want[1:]) {
+			t.Errorf("alice was shown %q, want %q", got, want[1:])
+		}
+	})
+}
+
+// turnTime is half a second in which the opening of a session is waited for that never comes, and some round trips.
+const turnTime = time.Second

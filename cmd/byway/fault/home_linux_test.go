@@ -82,7 +82,7 @@ func TestCopiedHome(t *testing.T) {
 		c.speak(5, alice, bob)
 		alice.kill()
 	}
-	if long { // it takes a minute: one of the two is told to stay away
+	if long { // it may take a minute: one of the two is told to stay away, and comes back after that
 		c.atOnce(original, copied)
 	}
 	c.ledger.audit(t, bob.Person, "alice")
