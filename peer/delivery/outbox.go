@@ -113,6 +113,8 @@ func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, v
 	c.phase, c.via = Sent, via
 	e.setDue(c, now.Add(min(e.limits.Resend<<min(c.attempts, 10), maxResend)))
 	c.attempts++
+	r.turns++
+	c.turn = r.turns
 	if !c.flying {
 		c.flying = true
 		r.flying++
@@ -212,7 +214,7 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 	}
 	slices.SortFunc(ack.Receipts, func(x, y Receipt) int { return cmp.Compare(x.N, y.N) })
 	receipts := ack.Receipts
-	stuck := r.stuck()
+	stuck, newest := r.stuck(), e.witnesses(a, r, ack)
 	for o := r.lowest(); o != nil && o.N < last; o = o.next {
 		for len(receipts) > 0 && receipts[0].N+receipts[0].Count <= o.N {
 			receipts = receipts[1:]
@@ -225,6 +227,7 @@ func (e *Engine) acked(now time.Time, a *account, r *remote, ack *Ack) {
 			e.arrivedThere(now, a, o, c, receipt, o.N < ack.Next, stuck)
 		}
 	}
+	e.overtaken(r, newest, last)
 	if o := r.lowest(); o != nil && o.N == ack.Next {
 		if c := o.copyFor(r); c.phase == kept { // it was set back, and has it no more
 			e.wait(c)

@@ -397,6 +397,76 @@ func TestAgainByBothWays(t *testing.T) {
 	equal(t, "sent again", vias, []string{"1 lan", "1 relay", "2 lan"})
 }
 
+// TestOvertaken wants what is lost to be sent again when an acknowledgement shows that something later has come by the same way, and not for less.
+func TestOvertaken(t *testing.T) {
+	by := func(way Way, first, count uint64) []Receipt {
+		return []Receipt{{N: first, Count: count, Way: way, Arrived: t0}}
+	}
+	for _, row := range []struct {
+		name     string
+		ranges   []Range
+		receipts []Receipt
+		before   func(e *Engine)
+		want     []string
+	}{
+		{"nothing is missing", nil, by(WayLAN, 1, 1), nil, nil},
+		{"one is missing", []Range{{3, 1}}, by(WayLAN, 3, 1), nil, []string{"2 lan", "2 relay"}},
+		{"two runs are missing", []Range{{3, 1}, {5, 1}}, append(by(WayLAN, 3, 1), by(WayLAN, 5, 1)...), nil, []string{"2 lan", "2 relay", "4 lan", "4 relay"}},
+		{"a run has come", []Range{{3, 3}}, by(WayLAN, 3, 3), nil, []string{"2 lan", "2 relay"}},
+		{"it came by another way", []Range{{3, 1}}, by(WayRelay, 3, 1), nil, nil},
+		{"nothing says how it came", []Range{{3, 1}}, nil, nil, nil},
+		{"what is said to have come is not said to be there", []Range{{3, 1}}, by(WayLAN, 4, 1), nil, nil},
+		{"a receipt of what was never sent", []Range{{3, 1}}, by(WayLAN, 3, 1<<40), nil, nil},
+		{"it may have been sent later", []Range{{3, 1}}, by(WayLAN, 3, 1), func(e *Engine) {
+			_, _, c := e.copyOf("bob", bob1, 3)
+			c.attempts = 2
+		}, nil},
+		{"it was sent again since", []Range{{3, 1}}, by(WayLAN, 3, 1), func(e *Engine) {
+			_, _, c := e.copyOf("bob", bob1, 2)
+			c.turn = 9
+		}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			e := newSender(Limits{}, bob1)
+			e.DirectUp(t0, "bob", bob1, WayLAN)
+			for range 5 {
+				accept(t, e, Message{})
+			}
+			e.Take(t0)
+			if row.before != nil {
+				row.before(e)
+			}
+			answer := ackOf(2, row.ranges...)
+			answer.Ack.Receipts = row.receipts
+			e.Arrived(t0, "bob", bob1, WayLAN, answer)
+			var vias []string
+			for _, s := range e.Take(t0).Sends {
+				vias = append(vias, fmt.Sprint(s.N, " ", s.Via))
+			}
+			equal(t, "sent again", vias, row.want)
+		})
+	}
+}
+
+// TestOvertakenTwice wants a device that says for ever that it does not have a message to be sent it a few times at once, and then at its time.
+func TestOvertakenTwice(t *testing.T) {
+	e := newSender(Limits{Resend: 3 * time.Second}, bob1)
+	accept(t, e, Message{})
+	sent := 0
+	for n := range uint64(50) {
+		accept(t, e, Message{})
+		e.Take(t0)
+		answer := ackOf(1, Range{2, n + 1})
+		answer.Ack.Receipts = []Receipt{{N: n + 2, Count: 1, Way: WayRelay, Arrived: t0}}
+		e.Arrived(t0, "bob", bob1, WayRelay, answer)
+		sent += len(numbers(e.Take(t0), bob1))
+	}
+	equal(t, "attempts before their time", sent, maxQuick)
+	if at := e.devices[bob1].lowest().copies[0].due; at != t0.Add(12*time.Second) {
+		t.Errorf("the next is due after %v", at.Sub(t0))
+	}
+}
+
 // TestDoubt wants what goes by a doubtful direct way to go by the relay too, also what had gone before the doubt, and nothing else.
 func TestDoubt(t *testing.T) {
 	e := newSender(Limits{}, bob1)

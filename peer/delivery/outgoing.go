@@ -18,7 +18,8 @@ type copyState struct {
 	via      Way       // of the latest attempt
 	due      time.Time // when to try again; zero: only when something changes. Set by Engine.setDue
 	attempts int
-	flying   bool // it takes room in the window: attempted, and neither acknowledged nor stored since
+	turn     uint64 // of the latest attempt, among all for the device
+	flying   bool   // it takes room in the window: attempted, and neither acknowledged nor stored since
 }
 
 // Phases that no disk knows.
@@ -110,6 +111,7 @@ type remote struct {
 	// Our sending side. What stands before low is done with; what stands from at on has not been looked at since something changed.
 	low, at *outgoing
 	flying  int       // copies that take room in the window
+	turns   uint64    // attempts made
 	hole    uint64    // lowest number before at that found no way; 0: none
 	timed   int       // copies that are due at some time
 	timer   time.Time // none of them is due before
