@@ -2,6 +2,7 @@ package peer
 
 import (
 	"testing"
+	"time"
 
 	"github.com/byway-chat/byway/peer/route"
 )
@@ -21,7 +22,7 @@ func TestDirectToNobody(t *testing.T) {
 			}
 		}
 	})
-	if err := c.needDirect(t.Context(), name, route.Direct); CodeOf(err) != CodeNoSuchUser {
+	if err := c.needDirect(t.Context(), name, route.Direct, time.Time{}); CodeOf(err) != CodeNoSuchUser {
 		t.Errorf("got %v, want that there is no such user", err)
 	}
 }

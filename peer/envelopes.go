@@ -216,10 +216,12 @@ func (c *core) opened(in inbound, payload []byte) {
 		if in.way != WayMailbox { // that was sent at some time
 			d.hears(now, in.way, signOf(part.Kind))
 		}
-		if part.Kind == delivery.KindTerms {
-			continue // it is no traffic
+		if part.Kind == delivery.KindText {
+			c.active(now, d.contact, !part.Text.Apart)
 		}
-		c.active(now, d.contact)
+		if part.Kind == delivery.KindTerms {
+			continue // not for the engine
+		}
 		c.engine.Arrived(now, d.contact.Name, in.device, in.way, part)
 	}
 }

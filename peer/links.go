@@ -380,7 +380,7 @@ func (c *core) improve(now time.Time) {
 	c.alone(now)
 	c.listen(now)
 	for _, ct := range c.contacts {
-		if now.Sub(ct.Active) <= talking {
+		if now.Sub(ct.Direct) <= talking {
 			c.seek(now, ct)
 		}
 	}

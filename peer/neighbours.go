@@ -137,7 +137,7 @@ func (c *core) sighted(now time.Time, d *device, how string, addrs ...ma.Multiad
 // welcome looks for a direct way to a device that has just been heard on the LAN, where one is wanted: with a rendezvous for those who are talked to, without
 // one for everybody, because nothing else says who is there.
 func (c *core) welcome(now time.Time, d *device) {
-	if c.conn == nil || now.Sub(d.contact.Active) <= talking {
+	if c.conn == nil || now.Sub(d.contact.Direct) <= talking {
 		c.dial(now, d)
 	}
 }
@@ -254,7 +254,7 @@ func (c *core) alone(now time.Time) {
 			}
 		}
 	}
-	slices.SortFunc(likely, func(a, b *contact) int { return cmp.Or(b.Active.Compare(a.Active), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(likely, func(a, b *contact) int { return cmp.Or(b.Direct.Compare(a.Direct), cmp.Compare(a.Name, b.Name)) })
 	for _, ct := range likely[:min(len(likely), aloneContacts)] {
 		for _, d := range ct.devices {
 			if c.look(d).Addresses.Common {

@@ -75,6 +75,10 @@ type Config struct {
 type SendOptions struct {
 	Way string // "auto" (also empty), "lan", "direct" or "relay"; it never allows more than the policies do
 	Ref string // echoed as "re" in the message's state events
+
+	// Within is how long a message that may only go directly may take, from the search for a way to the acknowledgement, before it is given up; 0: 10 s for
+	// each of the two.
+	Within time.Duration
 }
 
 // EventOptions says which events a subscriber gets.

@@ -107,7 +107,7 @@ func (c *core) present(now time.Time, name delivery.Account, fp delivery.Device,
 
 // refreshAddresses asks for the addresses of a contact that has come back: they may be new.
 func (c *core) refreshAddresses(d *device) {
-	if d.Fingerprint != c.self.Fingerprint && time.Since(d.contact.Active) < talking {
+	if d.Fingerprint != c.self.Fingerprint && time.Since(d.contact.Direct) < talking {
 		c.refresh(d.contact)
 	}
 }

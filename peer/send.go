@@ -106,7 +106,7 @@ func (p *Peer) Send(ctx context.Context, to, body string, o SendOptions) (Receip
 	_, _ = rand.Read(m.ID[:]) // never fails (crypto/rand)
 	err = p.core.commit(ctx, func() error { return p.core.acceptAtOnce(&m, wanted, o.Ref) })
 	if errors.Is(err, errNotAtOnce) {
-		err = p.sendLater(ctx, name, &m, wanted, o.Ref)
+		err = p.sendLater(ctx, name, &m, wanted, o)
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -146,7 +146,8 @@ func (c *core) unexplored(d *device) bool {
 }
 
 // sendLater looks the account up and gives a direct way a moment to open before it has the message accepted.
-func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *delivery.Message, wanted route.Policy, ref string) error {
+func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *delivery.Message, wanted route.Policy, o SendOptions) error {
+	begun := time.Now()
 	if err := p.contact(ctx, name); err != nil {
 		return err
 	}
@@ -163,7 +164,12 @@ func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *deliv
 	switch allowed {
 	case route.Relay: // nothing to wait for
 	case route.Direct, route.LAN:
-		if err := c.needDirect(ctx, m.To, allowed); err != nil {
+		var end time.Time
+		if o.Within > 0 {
+			end = begun.Add(o.Within)
+			m.Expires = end
+		}
+		if err := c.needDirect(ctx, m.To, allowed, end); err != nil {
 			return err
 		}
 	default:
@@ -174,7 +180,7 @@ func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *deliv
 			return err
 		}
 		m.Policy = limits[allowed]
-		return c.accept(m, ref)
+		return c.accept(m, o.Ref)
 	})
 }
 
@@ -240,9 +246,7 @@ func (c *core) accept(m *delivery.Message, ref string) error {
 		return acceptError(c.self.Name, m.To, err)
 	}
 	*m = accepted
-	if m.Policy != delivery.RelayOnly {
-		c.active(now, ct) // which looks for a direct way, and so tells them our address
-	}
+	c.active(now, ct, m.Policy != delivery.RelayOnly)
 	if string(m.To) == c.self.Name {
 		return nil
 	}
@@ -284,8 +288,15 @@ const (
 	directTime  = observeTime + punchTime
 )
 
-// needDirect refuses a message that must go directly, or over the LAN, while no such way opens: it is then not accepted at all, rather than kept.
-func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted route.Policy) error {
+// needDirect refuses a message that must go directly, or over the LAN, while no such way opens, or none has opened at end where that is set: it is then not accepted at
+// all, rather than kept.
+func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted route.Policy, end time.Time) error {
+	left := func() time.Duration {
+		if end.IsZero() {
+			return directTime
+		}
+		return min(directTime, time.Until(end))
+	}
 	var open, gone bool
 	var why []route.Reason
 	look := func() {
@@ -302,9 +313,9 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted rou
 		}
 	}
 	err := c.do(ctx, look)
-	for try := 0; err == nil && !open && try < directTries; try++ {
+	for try := 0; err == nil && !open && try < directTries && left() > 0; try++ {
 		if err = c.do(ctx, again); err == nil {
-			c.waitForDirect(ctx, name, directTime)
+			c.waitForDirect(ctx, name, left())
 			err = c.do(ctx, look)
 		}
 	}
@@ -335,12 +346,17 @@ func (ct *contact) targets(self delivery.Device) []*device {
 	return out
 }
 
-// active records that there is traffic with a contact, and looks for a direct way at its beginning. It is stored now and then, for who and for the choice of whom to look for.
-func (c *core) active(now time.Time, ct *contact) {
-	begins := now.Sub(ct.Active) > time.Minute
-	ct.Active = now
-	if begins {
+// active records that there is a message, and where a direct way is wanted for such looks for one at the beginning, which shows our address to the contact. It is stored now and
+// then, for who and for the choice of whom to look for.
+func (c *core) active(now time.Time, ct *contact, direct bool) {
+	begins := direct && now.Sub(ct.Direct) > time.Minute
+	if begins || now.Sub(ct.Active) > time.Minute {
 		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
+	}
+	if ct.Active = now; direct {
+		ct.Direct = now
+	}
+	if begins {
 		c.seek(now, ct)
 	}
 }

@@ -16,6 +16,8 @@ import (
 const (
 	// directWait is the timeout where only a direct way or the LAN will do and none was given: looking for one ends after 10 s, with the reason.
 	directWait = 12 * time.Second
+	// toldBy is how long before the end of its time a message that found no direct way is given up.
+	toldBy = 250 * time.Millisecond
 	// maxText is the longest text of a message in bytes.
 	maxText = 64 << 10
 	// storedGrace is how long a message that is stored may still be delivered, when nothing was said about waiting: a recipient who is
@@ -30,6 +32,7 @@ type sending struct {
 	way     string
 	wait    string // empty: delivered, but not past stored
 	timeout time.Duration
+	within  time.Duration // of SendOptions
 }
 
 func (p *program) sendCommand() *cobra.Command {
@@ -46,7 +49,9 @@ func (p *program) sendCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if (s.way == "direct" || s.way == "lan") && !cmd.Flags().Changed("timeout") {
+			if cmd.Flags().Changed("timeout") {
+				s.within = s.timeout - min(s.timeout/10, toldBy) // so that it is told in time that the message was given up
+			} else if s.way == "direct" || s.way == "lan" {
 				s.timeout = directWait
 			}
 			return s.run(cmd.Context(), text)
@@ -120,7 +125,7 @@ func (s *sending) run(ctx context.Context, text string) (err error) {
 	defer sess.closeInto(&err)
 	end := time.Now().Add(s.timeout)
 	r, err := do(ctx, sess, func(c *api.Client) (peer.Receipt, error) {
-		return c.Send(ctx, s.to, text, peer.SendOptions{Way: s.way})
+		return c.Send(ctx, s.to, text, peer.SendOptions{Way: s.way, Within: s.within})
 	})
 	if err != nil {
 		return err

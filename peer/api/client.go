@@ -49,6 +49,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func (c *Client) Send(ctx context.Context, to, body string, o peer.SendOptions) (peer.Receipt, error) {
 	var in sendInput
 	in.Body.To, in.Body.Body, in.Body.Way, in.Body.Ref = to, body, o.Way, o.Ref
+	in.Body.WithinMS = o.Within.Milliseconds()
 	return post[peer.Receipt](ctx, c, "/v1/send", in.Body, once)
 }
 

@@ -26,6 +26,7 @@ type sendInput struct {
 		Ref       string `json:"ref,omitempty" maxLength:"256" doc:"echoed as re in the message's state events"`
 		Wait      string `json:"wait,omitempty" enum:"accepted,stored,delivered" doc:"answer when this state is reached or the time is over; accepted when absent"`
 		TimeoutMS int64  `json:"timeout_ms,omitempty" minimum:"0" maximum:"3600000" doc:"how long to wait; 10 s when absent"`
+		WithinMS  int64  `json:"within_ms,omitempty" minimum:"0" maximum:"3600000" doc:"how long a message that may only go directly may take before it is given up; 10 s to find a way and 10 s to use it when absent"`
 	}
 }
 
@@ -120,7 +121,9 @@ func act[I any](api huma.API, path, summary string, call func(ctx context.Contex
 func messageRoutes(api huma.API, n node) {
 	verb(api, http.MethodPost, "/v1/send", "Send a message", func(ctx context.Context, in *sendInput) (peer.Receipt, error) {
 		b := &in.Body
-		r, err := n.Send(ctx, b.To, b.Body, peer.SendOptions{Way: b.Way, Ref: b.Ref})
+		r, err := n.Send(ctx, b.To, b.Body, peer.SendOptions{
+			Way: b.Way, Ref: b.Ref, Within: time.Duration(b.WithinMS) * time.Millisecond,
+		})
 		if err != nil || b.Wait == "" {
 			return r, err
 		}

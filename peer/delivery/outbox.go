@@ -136,6 +136,7 @@ func (e *Engine) letter(a *account, o *outgoing, r *remote, via Way) Send {
 	} else {
 		s.Payload = Payload{Kind: KindText, Text: &Text{
 			ID: o.ID, N: o.N, Prev: o.Prev, Low: low, Base: base, Start: min(r.start, o.N), Sent: o.Sent, CopyOf: o.CopyOf, Body: o.Body, Renumbered: o.Renumbered,
+			Apart: o.Policy == RelayOnly,
 		}}
 	}
 	return s

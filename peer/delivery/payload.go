@@ -93,10 +93,15 @@ type Text struct {
 	Base   Link // at Low - 1: where the chain of a receiver that misses numbers below Low goes on
 	// Renumbered says that the message had another number before: see Link.
 	Renumbered bool
+	// Apart says that the message goes by the rendezvous because its writer wants the two sides kept apart: it is no reason to look for a direct way.
+	Apart bool
 }
 
-// flagRenumbered is the one flag of a Text.
-const flagRenumbered = 1
+// The flags of a Text.
+const (
+	flagRenumbered = 1 << iota
+	flagApart
+)
 
 // Ack tells what of the sender's numbers has been committed here.
 type Ack struct {
@@ -202,7 +207,10 @@ func (t *Text) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, t.Start)
 	flags := uint64(0)
 	if t.Renumbered {
-		flags = flagRenumbered
+		flags |= flagRenumbered
+	}
+	if t.Apart {
+		flags |= flagApart
 	}
 	b = binary.AppendUvarint(b, flags)
 	b = appendTime(b, t.Sent)
@@ -339,7 +347,8 @@ func (r *reader) string(limit uint32) string {
 
 func (r *reader) text() *Text {
 	t := &Text{ID: MessageID(r.take(16)), N: r.uvarint(), Prev: Link(r.take(8)), Low: r.uvarint(), Base: Link(r.take(8)), Start: r.uvarint()}
-	t.Renumbered = r.uvarint()&flagRenumbered != 0 // other flags are for newer peers
+	flags := r.uvarint() // those that are not known are for newer peers
+	t.Renumbered, t.Apart = flags&flagRenumbered != 0, flags&flagApart != 0
 	t.Sent = r.time()
 	t.CopyOf = Account(r.string(maxName))
 	t.Body = r.string(MaxBody)

@@ -137,11 +137,12 @@ func (e *Engine) Tick(now time.Time) {
 func (e *Engine) expireDue(now time.Time, a *account) {
 	a.expiry = time.Time{}
 	for o := a.outbox.first; o != nil; o = o.next {
-		switch {
-		case !o.Expires.IsZero() && !now.Before(o.Expires):
-			e.expire(now, a, o, "expired")
-		case o.Policy.mustBeDirect() && !o.Void && !now.Before(o.Sent.Add(e.limits.Direct)):
-			e.expire(now, a, o, "no-direct-way")
+		if end := o.deadline(e.limits.Direct); !end.IsZero() && !now.Before(end) {
+			reason := "expired"
+			if o.Policy.mustBeDirect() && !o.Void {
+				reason = "no-direct-way"
+			}
+			e.expire(now, a, o, reason)
 		}
 		if a.outbox.byN[o.N] == o {
 			a.expireAt(o.deadline(e.limits.Direct))

@@ -36,6 +36,8 @@ type Contact struct {
 	PolicySet uint64    `json:"policy_set,omitempty"`
 	FirstSeen time.Time `json:"first_seen"`
 	Active    time.Time `json:"active"` // latest message either way
+	// Direct is when there was the latest message either way for which a direct way is looked for.
+	Direct time.Time `json:"direct,omitzero"`
 }
 
 // Lost reports whether the record was lost with a part of the file: its name is known, and neither whom it was pinned to nor which policy was set for it.

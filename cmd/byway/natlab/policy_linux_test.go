@@ -133,24 +133,34 @@ func TestNoPacketBetween(t *testing.T) {
 	}
 }
 
-// TestOneMessageByRelay has alice send one message by relay from a home where nothing runs: bob's machine learns no address of hers.
+// TestOneMessageByRelay has alice send one message by relay, from a home where nothing runs or where her peer does: neither machine has a packet for the other.
 func TestOneMessageByRelay(t *testing.T) {
-	roll.Begin(t, stage.Linking, translating)
-	w := newInternet(t)
-	place := apart(w, w.public("alice"), w.public("bob"))
-	w.run()
-	c := meet(t, place)
-	c.alice.EndInput()
-	c.alice.Wait()
-	both := []*ears{listen(t, place.alice), listen(t, place.bob)}
-	c.people[0].Must(0, "send", "bob", "from nowhere", "--way", "relay")
-	c.bob.Message("alice", "from nowhere")
-	<-time.After(stranded())
-	for i, e := range both {
-		e.stop()
-		if got := e.others(place.listen...); len(got) > 0 {
-			t.Errorf("%s exchanged packets with %v", []string{"alice", "bob"}[i], got)
-		}
+	for name, runs := range map[string]bool{"nothing runs": false, "a peer runs": true} {
+		t.Run(name, func(t *testing.T) {
+			roll.Begin(t, stage.Linking, translating)
+			w := newInternet(t)
+			place := apart(w, w.public("alice"), w.public("bob"))
+			w.run()
+			c := meet(t, place)
+			if !runs {
+				c.alice.EndInput()
+				c.alice.Wait()
+			}
+			both := []*ears{listen(t, place.alice), listen(t, place.bob)}
+			c.people[0].Must(0, "send", "bob", "from nowhere", "--way", "relay")
+			c.bob.Message("alice", "from nowhere")
+			if runs {
+				c.people[1].Must(0, "send", "alice", "to nobody", "--way", "relay")
+				c.alice.Message("bob", "to nobody")
+			}
+			<-time.After(stranded())
+			for i, e := range both {
+				e.stop()
+				if got := e.others(place.listen...); len(got) > 0 {
+					t.Errorf("%s exchanged packets with %v", []string{"alice", "bob"}[i], got)
+				}
+			}
+		})
 	}
 }
 
