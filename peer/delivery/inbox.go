@@ -41,16 +41,16 @@ func (e *Engine) Arrived(now time.Time, from Account, d Device, w Way, p *Payloa
 func (e *Engine) text(now time.Time, r *remote, w Way, t *Text) {
 	e.meet(r, t.Start, t.Low, t.Base)
 	held, duplicate := r.held[t.N]
-	if duplicate && t.Renumbered && held.ID != t.ID {
-		e.drop(r, held) // of a life that its sender has forgotten
-		duplicate = false
-	}
-	if duplicate = duplicate || t.N < r.next; !duplicate {
+	foreign := duplicate && t.Renumbered && held.ID != t.ID // of a life that its sender has forgotten
+	if duplicate = duplicate && !foreign || t.N < r.next; !duplicate {
 		if !e.room(r, t) {
 			return // not acknowledged, so it comes again
 		}
 		if t.Renumbered && t.N > max(t.Low, r.next) {
 			return // in its turn, so that it is known by then what of it has come before
+		}
+		if foreign {
+			e.drop(r, held)
 		}
 		if t.Renumbered {
 			e.goOn(r, t)

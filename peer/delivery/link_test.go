@@ -218,6 +218,11 @@ func TestRenumberedToAHeldNumber(t *testing.T) {
 	}
 	fresh := textOf(6, 6, 1)
 	fresh.Text.ID, fresh.Text.Renumbered, fresh.Text.Base, fresh.Text.Prev = MessageID{200}, true, Link{7}, Link{7}
+	early := *fresh.Text
+	early.Low = 5
+	if out := arrive(&Payload{Kind: KindText, Text: &early}); len(out.Sends)+len(out.Ops) != 0 {
+		t.Errorf("got %+v out of turn, want nothing", out)
+	}
 	out := arrive(fresh)
 	equal(t, "gaps", pick[NoticeGap](out.Notices), []NoticeGap(nil))
 	if ack := out.Sends[0].Payload.Ack; ack.Next != 7 || ack.Tip != (Link{7}).Next(MessageID{200}) || len(ack.Ranges) != 0 {
