@@ -96,8 +96,7 @@ type core struct {
 	lazy      time.Time // when the batch must be committed, though nothing waits for it; zero: there is none such
 	events    []Event   // made while the notices of a batch are told, and published together
 	retry     bool      // something could not leave: look again soon
-	broken    error     // the history has not loaded since a commit has failed
-	reloadAt  time.Time // when it is tried again
+	stall     stall
 
 	ears        ears // owned by run
 	unpublished unpublished
@@ -172,7 +171,7 @@ func (c *core) do(ctx context.Context, f func()) error {
 func (c *core) commit(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
 	run := func() {
-		err := c.broken
+		err := c.writable(time.Now())
 		if err == nil {
 			err = f()
 		}
@@ -275,6 +274,9 @@ func (c *core) drain() int {
 }
 
 func (c *core) nextWake() time.Duration {
+	if c.stall.cause != nil {
+		return max(time.Until(c.stall.retry), time.Millisecond)
+	}
 	wait := time.Hour
 	if c.retry {
 		wait = 50 * time.Millisecond

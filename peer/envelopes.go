@@ -49,6 +49,9 @@ var errUnknownSender = errors.New("the sender's device is not known")
 
 // receive opens an envelope. Whatever is wrong with one ends there, without an answer: the sender must learn nothing from our errors.
 func (c *core) receive(in inbound) {
+	if c.stall.cause != nil {
+		return // it could not be kept, so it must come again
+	}
 	if c.strangers.expects(in.name) {
 		c.strangers.add(in.name, in)
 		return

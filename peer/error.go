@@ -145,13 +145,21 @@ const hintHistory = "restore " + historyFileName + " from a backup, or sign in f
 func storeError(err error) error {
 	switch {
 	case errors.Is(err, history.ErrDiskFull):
-		return &Error{Code: CodeDiskFull, Message: "the disk is full", Hint: "free some space; nothing that was accepted is lost", Err: err}
+		return &Error{Code: CodeDiskFull, Message: "the disk is full", Hint: "free some space; nothing that was accepted is lost"}
 	case errors.Is(err, history.ErrOldFormat):
 		return &Error{Code: CodeFailed, Message: err.Error(), Hint: "sign in from an empty --home, as a further device", Err: err}
 	case errors.Is(err, history.ErrDamaged):
 		return &Error{Code: CodeFailed, Message: "the history file is damaged", Hint: hintHistory, Err: err}
 	}
 	return &Error{Code: CodeFailed, Message: "the history cannot be written", Hint: "check the disk and who owns the home", Err: err}
+}
+
+// faultOf is what Status tells of an error that lasts; nil: there is none.
+func faultOf(err error) *Fault {
+	if err == nil {
+		return nil
+	}
+	return &Fault{Code: CodeOf(err), Message: err.Error(), Hint: hintOf(err)}
 }
 
 func hintOf(err error) string {

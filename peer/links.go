@@ -75,7 +75,7 @@ func isLoopback(addr string) bool {
 // dial looks for a direct way to a device, unless one is open, being looked for, forbidden or known to fail just now. It returns
 // a channel that is closed when the look has ended, the punch that may belong to it included, or nil.
 func (c *core) dial(now time.Time, d *device) <-chan struct{} {
-	if d.trying != nil {
+	if d.trying != nil || c.stall.cause != nil {
 		return d.trying
 	}
 	table, s := c.look(d), c.surroundings()
@@ -264,7 +264,7 @@ func (c *core) allowed(ctx context.Context, h link.Hello, conn network.Conn) boo
 	}
 	match := func() (known, ok bool) {
 		d := c.devices[h.Fingerprint]
-		return d != nil, d != nil && string(d.contact.Name) == h.Name && d.id == conn.RemotePeer() && d.Trust == history.Accepted &&
+		return d != nil, c.stall.cause == nil && d != nil && string(d.contact.Name) == h.Name && d.id == conn.RemotePeer() && d.Trust == history.Accepted &&
 			c.permits(d, conn.RemoteMultiaddr())
 	}
 	var known, ok, ask bool
@@ -289,6 +289,10 @@ func (c *core) allowed(ctx context.Context, h link.Hello, conn network.Conn) boo
 
 // linkUp takes a fresh link into use. Where both sides dialled at once, both keep the one that the smaller PeerID opened.
 func (c *core) linkUp(d *device, l *link.Link, dialled bool, took time.Duration) {
+	if c.stall.cause != nil {
+		l.End(c.stall.cause)
+		return
+	}
 	if conn := l.Stream().Conn(); d.Trust != history.Accepted || d.id != conn.RemotePeer() || !c.permits(d, conn.RemoteMultiaddr()) {
 		l.End(errNotAllowed)
 		c.spawn(func() { c.closeForbidden(d) })

@@ -8,12 +8,11 @@ import (
 
 	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/history"
-	"github.com/byway-chat/byway/rendezvous/client"
 )
 
 // settle carries out what the batch has led to: the disk first, then all else.
 func (c *core) settle(now time.Time) {
-	if c.broken != nil && !c.reload(now) {
+	if c.stall.cause != nil && !c.reload(now) {
 		return
 	}
 	if next := c.engine.NextTick(); !next.IsZero() && !now.Before(next) {
@@ -92,63 +91,6 @@ func (c *core) acknowledge() {
 		_ = c.conn.Taken(c.taken...)
 	}
 	c.taken = c.taken[:0]
-}
-
-// restart begins again from the disk after a failed commit: memory is ahead of it, and nothing of what was to be acknowledged may
-// be. The connections are given up, so that whatever was not acknowledged comes again.
-func (c *core) restart(now time.Time, cause error) {
-	cause = storeError(cause)
-	c.log.Error("history does not commit", slog.Any("error", cause))
-	c.forget(cause)
-	c.hangUp()
-	c.dropLinks()
-	c.hub.publish(Event{Type: EventError, Code: string(CodeOf(cause)), Message: cause.Error(), Hint: hintOf(cause)})
-	if err := c.load(context.Background()); err != nil {
-		c.broken, c.reloadAt = storeError(err), now.Add(reloadEvery)
-		c.log.Error("history does not load", slog.Any("error", err))
-	}
-}
-
-// forget drops everything that the disk does not have.
-func (c *core) forget(cause error) {
-	for _, done := range c.after {
-		done <- cause
-	}
-	c.after, c.taken, c.batch, c.lazy = nil, nil, history.Batch{}, time.Time{}
-	c.sessions.Purge()
-	c.moved = nil
-	clear(c.senders)
-	clear(c.submits)
-}
-
-// hangUp closes the connection to the rendezvous, which then brings again what was not acknowledged.
-func (c *core) hangUp() {
-	if c.conn != nil {
-		go func(conn *client.Conn) { _ = conn.Close() }(c.conn) // its end comes back as an event
-	}
-}
-
-// reloadEvery is how long the core waits between two attempts to read a history that does not read.
-const reloadEvery = time.Second
-
-// reload begins again where the history has not loaded after a failed commit. Until it does, the engine takes for done what the disk may not have: it
-// would call a message that comes again a duplicate, and acknowledge it. So whatever comes meanwhile is dropped, and nothing of it is acknowledged.
-func (c *core) reload(now time.Time) bool {
-	_ = c.engine.Take(now)
-	c.forget(c.broken)
-	if now.Before(c.reloadAt) {
-		return false
-	}
-	c.reloadAt = now.Add(reloadEvery)
-	c.dropLinks()
-	if err := c.load(context.Background()); err != nil {
-		c.broken = storeError(err)
-		return false
-	}
-	c.hangUp()
-	c.broken = nil
-	c.log.Info("history loads again")
-	return true
 }
 
 // load makes contacts and engine from the disk.

@@ -37,7 +37,7 @@ func TestHistoryThatDoesNotLoad(t *testing.T) {
 	}
 	c.opened(in, text.Append(nil))
 	c.settle(start)
-	if c.broken == nil {
+	if c.stall.cause == nil {
 		t.Fatal("a history that does not load is taken for one that does")
 	}
 	result := make(chan error, 1)
@@ -56,8 +56,8 @@ func TestHistoryThatDoesNotLoad(t *testing.T) {
 			shown++
 		}
 	}
-	if shown != 1 || c.broken != nil {
-		t.Errorf("shown %d times, %v", shown, c.broken)
+	if shown != 1 || c.stall.cause != nil {
+		t.Errorf("shown %d times, %v", shown, c.stall.cause)
 	}
 }
 

@@ -27,6 +27,7 @@ func (p *Peer) status(ctx context.Context) (Status, error) {
 	err := c.do(ctx, func() {
 		out.Rendezvous.Connected, out.Reason = c.conn != nil, c.reason
 		out.Outbox, out.Contacts = c.engine.Pending(), len(c.contacts)
+		out.Fault = faultOf(c.stall.cause)
 		if c.contacts[delivery.Account(c.self.Name)] != nil {
 			out.Contacts-- // that is us
 		}

@@ -50,8 +50,8 @@ func (p *program) who(ctx context.Context, s *session) error {
 		return err
 	}
 	if p.flags.json {
-		if away := whoAway(&st); away != "" {
-			p.warn(away)
+		for _, remark := range whoRemarks(&st) {
+			p.warn(remark)
 		}
 		return entries(p.lines, "contact", list)
 	}
@@ -70,17 +70,28 @@ func whoAway(st *peer.Status) string {
 	return fmt.Sprintf("the rendezvous is away (%s): listed is whom you have met, and online who answers on this network", clean(cmp.Or(st.Reason, "connecting")))
 }
 
+// whoRemarks is what else must be known of a list of users.
+func whoRemarks(st *peer.Status) []string {
+	var out []string
+	for _, remark := range []string{whoAway(st), faultLine(st)} {
+		if remark != "" {
+			out = append(out, remark)
+		}
+	}
+	return out
+}
+
 // whoText is the list of users for people.
 func whoText(list []peer.Contact, st *peer.Status, now time.Time) (string, error) {
-	away := whoAway(st)
-	if away != "" {
-		away += "\n"
-	}
-	if len(list) == 0 && away == "" {
+	remarks := whoRemarks(st)
+	if len(list) == 0 && len(remarks) == 0 {
 		return "nobody else is registered yet\n", nil
 	}
 	text, err := columns(whoTable(list, now))
-	return text + away, err
+	for _, remark := range remarks {
+		text += remark + "\n"
+	}
+	return text, err
 }
 
 func whoTable(list []peer.Contact, now time.Time) [][]string {

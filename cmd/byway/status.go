@@ -38,7 +38,7 @@ func statusTable(st *peer.Status) [][]string {
 			connected += ": " + st.Reason
 		}
 	}
-	return [][]string{
+	table := [][]string{
 		{"user", st.User},
 		{"device", st.Device},
 		{"fingerprint", st.Fingerprint},
@@ -51,6 +51,22 @@ func statusTable(st *peer.Status) [][]string {
 		{"running since", when(st.Started)},
 		{"version", st.Version},
 	}
+	if st.Fault != nil {
+		table = append(table, []string{"trouble", faultLine(st)})
+	}
+	return table
+}
+
+// faultLine says what keeps the peer from receiving and accepting messages, and the cure, or nothing where nothing does.
+func faultLine(st *peer.Status) string {
+	if st.Fault == nil {
+		return ""
+	}
+	text := clean(st.Fault.Message) + ": nothing is received or accepted"
+	if st.Fault.Hint != "" {
+		text += "; " + clean(st.Fault.Hint)
+	}
+	return text
 }
 
 func onOff(on bool) string {

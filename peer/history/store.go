@@ -176,6 +176,16 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
+// room is what Room wants, in bytes: more than the messages of a person fill at once, and little beside a disk.
+const room = 256 << 10
+
+// Room tries whether the disk takes anything: by a file beside the history, which is removed again. Of a disk that is full the error wraps [ErrDiskFull].
+func (s *Store) Room() error {
+	path := s.path + ".room"
+	err := os.WriteFile(path, make([]byte, room), 0o600)
+	return classify("try the disk", errors.Join(err, os.Remove(path)))
+}
+
 // tag is what stands for an account name in the file.
 func (s *Store) tag(name string) []byte {
 	m := hmac.New(sha256.New, s.index)

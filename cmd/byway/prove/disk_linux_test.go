@@ -12,6 +12,7 @@ import (
 )
 
 // TestFullDiskOfAPeer: what finds no room is refused with that reason. A peer that runs has room put by and accepts what fits into it; all of that arrives, in order.
+// While nothing fits it stays connected, says what is the matter when it is asked, and in its log once; what others send it waits in the mailbox.
 func TestFullDiskOfAPeer(t *testing.T) {
 	t.Parallel()
 	d := stage.NewDisk(t, "8k")
@@ -53,9 +54,34 @@ func TestFullDiskOfAPeer(t *testing.T) {
 	if refused == "" {
 		t.Error("nothing is refused on a full disk")
 	}
+	stage.NewPerson(t, "carol", o).Must(0, "send", "alice", "while it is full", "--user", "carol", "--wait", "stored", "--timeout", "30s")
+	for i := range 20 {
+		id := fmt.Sprintf("in vain %d.", i)
+		a.Send(id, "bob", id, "auto")
+		a.Await("a refusal of "+id, func(e stage.Event) bool { return e.Re == id && e.Code == "disk-full" })
+	}
+	const word = "the disk is full: nothing is received or accepted; free some space"
+	for _, command := range []string{"who", "status"} {
+		if out := alice.Must(0, command).Out; !strings.Contains(out, word) || strings.Contains(out, "away") || strings.Contains(out, "not connected") {
+			t.Errorf("%s does not say what is the matter:\n%s", command, out)
+		}
+	}
+	if r := alice.Must(0, "who", "--json"); !strings.Contains(r.Errors, "byway: warning: "+word) {
+		t.Errorf("who --json warns with %q", r.Errors)
+	}
+	if out := alice.Must(0, "status", "--json").Out; !strings.Contains(out, `"fault":{"code":"disk-full","message":"the disk is full","hint":"free some space`) {
+		t.Errorf("status --json does not say what is the matter: %s", out)
+	}
+	if n := strings.Count(a.Stderr(), "history does not commit"); n != 1 {
+		t.Errorf("the log says it %d times:\n%s", n, a.Stderr())
+	}
 	free()
 	a.Send("after", "bob", "three", "auto")
 	a.State("after", "delivered")
+	stage.Eventually(t, "what waited in the mailbox comes", func() bool { return strings.Contains(a.Stdout(), `"body":"while it is full"`) })
+	if out := alice.Must(0, "status").Out; strings.Contains(out, "full") {
+		t.Errorf("the disk is still called full:\n%s", out)
+	}
 	for _, body := range append(arrive, "three") {
 		e := b.Await("a message", func(e stage.Event) bool { return e.Type == "message" || e.Type == "gap" })
 		if e.Body == nil || *e.Body != body {
