@@ -29,14 +29,14 @@ type chat struct {
 	comings  *comings
 }
 
-// chat runs until the end of input, q! or Ctrl-C.
+// chat runs until the end of input, q!, Ctrl-C, or SIGTERM, which is success as for everything that runs until it is stopped.
 func (p *program) chat(ctx context.Context) (err error) {
 	if p.flags.json {
 		return usage("a chat is not JSON", "byway bot, or byway listen --json")
 	}
 	s, err := p.open(ctx, need{enrol: true})
 	if err != nil {
-		return err
+		return drained(ctx, err)
 	}
 	defer s.closeInto(&err)
 	c := &chat{p: p, s: s, marks: p.marks(), outgoing: newOutgoing()}
@@ -46,7 +46,7 @@ func (p *program) chat(ctx context.Context) (err error) {
 func (c *chat) run(ctx context.Context) (err error) {
 	ready, err := c.s.ready(ctx)
 	if err != nil {
-		return err
+		return drained(ctx, err)
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -84,7 +84,7 @@ func (c *chat) run(ctx context.Context) (err error) {
 	if failed := <-ended; failed != nil && !errors.Is(failed, context.Canceled) {
 		return failed
 	}
-	return why
+	return drained(ctx, why)
 }
 
 func greeting(ready *peer.Event) string {

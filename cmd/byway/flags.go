@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -141,7 +143,48 @@ func (f *flags) resolve(getenv func(string) string) error {
 	if f.passwordFile != "" && f.passwordCommand != "" {
 		return usage("a password file and a password command are both given", "give one of them")
 	}
+	for _, a := range f.listen {
+		if err := checkListen(a); err != nil {
+			return err
+		}
+	}
+	if _, err := f.level(); err != nil {
+		return err
+	}
+	if f.logFormat != "" && f.logFormat != "text" && f.logFormat != "json" {
+		return usage(fmt.Sprintf("there is no log format %q", f.logFormat), "use text or json")
+	}
 	return nil
+}
+
+// checkListen refuses what no peer can listen on: it takes TCP and QUIC, at an address of this machine.
+func checkListen(address string) error {
+	hint := "for example --listen /ip4/0.0.0.0/tcp/0, or /ip4/0.0.0.0/udp/0/quic-v1"
+	a, err := ma.NewMultiaddr(address)
+	if err != nil {
+		return usage(fmt.Sprintf("%q is not an address to listen on: %v", address, err), hint)
+	}
+	var kinds []int
+	for _, c := range a {
+		if c.Code() != ma.P_IP6ZONE {
+			kinds = append(kinds, c.Code())
+		}
+	}
+	for _, ip := range []int{ma.P_IP4, ma.P_IP6} {
+		if slices.Equal(kinds, []int{ip, ma.P_TCP}) || slices.Equal(kinds, []int{ip, ma.P_UDP, ma.P_QUIC_V1}) {
+			return nil
+		}
+	}
+	return usage(fmt.Sprintf("%q is not an address to listen on: there is TCP and QUIC, at an address of this machine", address), hint)
+}
+
+// level is how much is logged.
+func (f *flags) level() (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return level, usage(fmt.Sprintf("there is no log level %q", f.logLevel), "use debug, info, warn or error")
+	}
+	return level, nil
 }
 
 // fit says whether a running peer is the one that --user and --rendezvous mean. It refuses what a peer that is being started refuses.
@@ -171,9 +214,9 @@ func (f *flags) fit(st *peer.Status) error {
 
 // logger is what the peer logs to.
 func (p *program) logger() (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(p.flags.logLevel)); err != nil {
-		return nil, usage(fmt.Sprintf("there is no log level %q", p.flags.logLevel), "use debug, info, warn or error")
+	level, err := p.flags.level()
+	if err != nil {
+		return nil, err
 	}
 	o := &slog.HandlerOptions{Level: level}
 	p.logs.stderr = p.stderr
@@ -182,11 +225,8 @@ func (p *program) logger() (*slog.Logger, error) {
 	if format == "" && isTerminal(p.stderr) {
 		format = "text"
 	}
-	switch format {
-	case "text":
+	if format == "text" {
 		return slog.New(slog.NewTextHandler(&p.logs, o)), nil
-	case "json", "":
-		return slog.New(slog.NewJSONHandler(&p.logs, o)), nil
 	}
-	return nil, usage(fmt.Sprintf("there is no log format %q", format), "use text or json")
+	return slog.New(slog.NewJSONHandler(&p.logs, o)), nil
 }

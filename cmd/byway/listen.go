@@ -102,14 +102,17 @@ func (l *listening) print(ctx context.Context, s *session) (n int, err error) {
 	return n, context.Cause(ctx)
 }
 
-// one prints an event; without --json only messages.
+// one prints an event; without --json only messages, and on standard error whose keys are new.
 func (l *listening) one(e *peer.Event) error {
 	if l.p.flags.json {
 		e.Re = "" // another face's
 		return l.p.lines.event(*e)
 	}
+	if e.Type == peer.EventKey && e.Change == peer.KeyFirstSeen {
+		l.p.warn(fmt.Sprintf("first contact with %s, key %s; byway verify %s compares it", e.User, e.Fingerprint, e.User))
+	}
 	if e.Type != peer.EventMessage {
 		return nil
 	}
-	return l.p.message(messageLine(e)+"\n", markOf(e))
+	return l.p.message(messageInOneLine(e)+"\n", markOf(e))
 }

@@ -236,7 +236,7 @@ func TestMessageLine(t *testing.T) {
 		{"measured", incoming("a", "hi"), "bob (lan 2 ms): hi"},
 		{"from the clocks", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayMailbox, Sent: &at, Received: ptr(at.Add(3 * time.Minute))}, "bob (mailbox 3 min): hi"},
 		{"clocks that disagree", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayLAN, Sent: &at, Received: ptr(at.Add(-time.Hour))}, "bob (lan): hi"},
-		{"new key", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayRelay, Key: peer.KeyNew}, "bob (relay, new key): hi"},
+		{"new key", peer.Event{From: "bob", Body: ptr("hi"), Way: peer.WayRelay, Key: peer.KeyNew}, "bob (relay): hi"},
 		{"hostile", peer.Event{From: "b\x1b\nob", Body: ptr("a\r\nb\rc\n\n"), Way: "l\x07an"}, "b␛␊ob (l␇an): a\n    b␍c"},
 	} {
 		if got := messageLine(&tc.e); got != tc.want {

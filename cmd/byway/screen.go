@@ -96,21 +96,27 @@ func (p *program) marks() marks {
 	return marks{"✓", "✓✓", "✓✓", "✗"}
 }
 
-// messageLine is a received message: "bob (lan 2 ms): text". Further lines of the text are indented, so that none can pass for
+// messageLine is a received message in a chat: "bob (lan 2 ms): text". Further lines of the text are indented, so that none can pass for
 // another person's message.
-func messageLine(e *peer.Event) string {
+func messageLine(e *peer.Event) string { return messageHead(e) + indented(text(e.Body)) }
+
+// messageInOneLine is the same for who reads a message a line: a line break is shown as other control characters are.
+func messageInOneLine(e *peer.Event) string { return messageHead(e) + clean(unbroken(text(e.Body))) }
+
+// unbroken makes each line break one character and takes those at the end away, which no message needs.
+func unbroken(s string) string { return strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), "\n") }
+
+// messageHead is what stands before a text. Whether the key is new is told on a line of its own, so that this one has the same form always.
+func messageHead(e *peer.Event) string {
 	how := string(e.Way)
 	if d, ok := travelled(e); ok {
 		how += " " + inWords(d)
-	}
-	if e.Key == peer.KeyNew {
-		how += ", new key"
 	}
 	from := clean(e.From)
 	if e.To != "" { // written by ourselves on another device
 		from += " -> " + clean(e.To)
 	}
-	return fmt.Sprintf("%s (%s): %s", from, clean(how), indented(text(e.Body)))
+	return fmt.Sprintf("%s (%s): ", from, clean(how))
 }
 
 func text(body *string) string {

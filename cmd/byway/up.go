@@ -13,19 +13,16 @@ func (p *program) upCommand() *cobra.Command {
 	}
 }
 
-// up owns the peer until it is asked to leave, by a signal of any kind or over the local API.
+// up owns the peer until it is asked to leave: by SIGTERM or over the local API, which is success, or by Ctrl-C.
 func (p *program) up(ctx context.Context) (err error) {
 	s, err := p.open(ctx, need{enrol: true, own: true})
 	if err != nil {
-		if interrupted(ctx, err) {
-			return nil
-		}
-		return err
+		return drained(ctx, err)
 	}
 	defer s.closeInto(&err)
 	ready, err := s.ready(ctx)
 	if err != nil {
-		return err
+		return drained(ctx, err)
 	}
 	if p.flags.json {
 		err = p.lines.event(ready)
@@ -36,5 +33,5 @@ func (p *program) up(ctx context.Context) (err error) {
 		return err
 	}
 	<-ctx.Done()
-	return nil
+	return drained(ctx, context.Cause(ctx))
 }

@@ -31,6 +31,11 @@ func (p *program) wayCommand() *cobra.Command {
 		Example: "  byway way                     what is set, and what contacts have said\n" +
 			"  byway way bob relay\n  byway way default lan",
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if len(list) == 2 {
+				if err := checkPolicy(list[1]); err != nil {
+					return err
+				}
+			}
 			return p.withPeer(cmd.Context(), func(ctx context.Context, s *session) error { return p.way(ctx, s, list) })
 		},
 	}
@@ -57,9 +62,17 @@ func (p *program) way(ctx context.Context, s *session, list []string) error {
 	return p.table(wayTable(ways))
 }
 
-func setWay(ctx context.Context, s *session, user, policy string) error {
+// checkPolicy refuses what is no policy.
+func checkPolicy(policy string) error {
 	if !slices.Contains(policies, policy) {
 		return usage(fmt.Sprintf("there is no policy %q", policy), "use auto, lan, direct, relay or default")
+	}
+	return nil
+}
+
+func setWay(ctx context.Context, s *session, user, policy string) error {
+	if err := checkPolicy(policy); err != nil {
+		return err
 	}
 	_, err := do(ctx, s, func(c *api.Client) (struct{}, error) { return struct{}{}, c.SetWay(ctx, user, policy) })
 	return err
