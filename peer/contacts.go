@@ -32,7 +32,6 @@ type contact struct {
 	asking   bool   // a look-up is under way
 	stale    bool   // the directory has said that there is something new since that has begun
 	fresh    bool   // first seen by this process
-	greeted  bool   // a message of it has been told
 }
 
 // device is one device of a contact. Owned by the core.
@@ -162,7 +161,7 @@ func (c *core) takeIn(now time.Time, rec *rendezvous.Record) error {
 	ct := c.contacts[name]
 	first := ct == nil || len(ct.Devices) == 0
 	if ct == nil {
-		ct = c.remember(&history.Contact{Name: name, FirstSeen: now})
+		ct = c.remember(&history.Contact{Name: name, FirstSeen: now, Unmet: c.strangers.expects(name)})
 		ct.fresh = true
 	}
 	trusted := first || ct.trusts(entry.Signer)
@@ -290,10 +289,45 @@ func (c *core) tellKey(ct *contact, d *device, change KeyChange) {
 	if d.Fingerprint == c.self.Fingerprint {
 		return
 	}
+	c.hub.publish(keyEvent(ct.Name, d.Device, change))
+}
+
+func keyEvent(name delivery.Account, d *history.Device, change KeyChange) Event {
 	blocked := d.Trust != history.Accepted
-	c.hub.publish(Event{
-		Type: EventKey, User: string(ct.Name), Device: d.Fingerprint.Device(), Change: change, Fingerprint: d.Fingerprint.String(), Blocked: &blocked,
-	})
+	return Event{
+		V: 1, Type: EventKey, User: string(name), Device: d.Fingerprint.Device(), Change: change, Fingerprint: d.Fingerprint.String(), Blocked: &blocked,
+	}
+}
+
+// acquaint notes which message is the first of a contact whose keys were not known before, in the commit that takes it in: whoever shows it says so, also a
+// process of later.
+func (c *core) acquaint(m *delivery.Incoming) {
+	ct := c.contacts[m.From]
+	if ct == nil || ct.First != "" || !ct.fresh && !ct.Unmet {
+		return
+	}
+	ct.fresh, ct.Unmet, ct.First = false, false, m.ID.String()
+	c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
+}
+
+// keyOf is what is told of the keys of whom a message is from. They are new with the message with which they were first seen, unless they were compared,
+// or have changed, before that was shown.
+func (c *core) keyOf(from delivery.Account, id delivery.MessageID) keyNews {
+	ct := c.contacts[from]
+	if ct == nil {
+		return keyNews{state: KeyPinned}
+	}
+	news := keyNews{state: ct.keyState()}
+	if news.state != KeyPinned || ct.First != id.String() {
+		return news
+	}
+	news.state = KeyNew
+	for _, d := range ct.Devices {
+		if d.Fingerprint != c.self.Fingerprint && d.FirstSeen.Equal(ct.FirstSeen) {
+			news.firsts = append(news.firsts, keyEvent(ct.Name, d, KeyFirstSeen))
+		}
+	}
+	return news
 }
 
 // learnDevice takes in a device's bundle and addresses, and reports whether something worth keeping has changed.

@@ -38,7 +38,7 @@ func (p *Peer) History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, err
 	for i, e := range entries {
 		out[i] = p.entry(e)
 		if !e.Own {
-			out[i].Key = keys[e.From]
+			out[i].Key = keys[i].state
 		}
 	}
 	if q.Search != "" {

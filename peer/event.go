@@ -92,6 +92,9 @@ type Event struct {
 	Fingerprint string    `json:"fingerprint,omitempty"`
 	Blocked     *bool     `json:"blocked,omitempty"`
 
+	// Introduced is, in a message with which keys were first seen, what has told of them; a subscription sees to it that it comes before the message.
+	Introduced []Event `json:"-"`
+
 	// gap and waiting: the numbers that are missing
 	First uint64 `json:"first,omitempty"`
 	Last  uint64 `json:"last,omitempty"`

@@ -135,7 +135,9 @@ type Subscription struct {
 	unshown bool   // there may be some of that still to be yielded
 	told    bool   // ready has been yielded
 	replay  []Event
-	shown   int64 // order of the newest message yielded: neither it nor what stands before it is yielded again
+	before  []Event         // what comes before all else: keys that were first seen with a message, and the message
+	met     map[string]bool // fingerprints of which it was told that they were first seen
+	shown   int64           // order of the newest message yielded: neither it nor what stands before it is yielded again
 	once    sync.Once
 	done    chan struct{}
 }
@@ -143,9 +145,12 @@ type Subscription struct {
 func (h *hub) subscribe(o EventOptions) *Subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &Subscription{hub: h, next: h.last + 1, backlog: o.Unshown, unshown: o.Unshown, done: make(chan struct{})}
+	s := &Subscription{hub: h, next: h.last + 1, backlog: o.Unshown, unshown: o.Unshown, met: map[string]bool{}, done: make(chan struct{})}
 	if o.After > 0 && o.After <= h.last {
 		s.next, s.told = o.After+1, true
+		for seq := h.last - min(h.last, ringSize) + 1; seq <= o.After; seq++ {
+			s.meets(&h.ring[seq%ringSize])
+		}
 	}
 	return s
 }
@@ -157,7 +162,8 @@ func (s *Subscription) Close() { s.once.Do(func() { close(s.done) }) }
 var errSubscriptionEnd = errors.New("subscription has ended")
 
 // Events yields, in this order: ready (at once where the peer is up, else when it comes up), the messages that no face has shown if the options ask
-// for them (with Seq 0), and then every event since Subscribe. It ends when ctx does, and after Close of the subscription or the
+// for them (with Seq 0), and then every event since Subscribe. What has told that a key was first seen comes before the message with which it was, also
+// where that was told before Subscribe (then with Seq 0). It ends when ctx does, and after Close of the subscription or the
 // peer. A reader that is more than 4,096 events behind gets an error event with code "events-lost" in place of what it has missed; if it asked
 // for what no face has shown, the messages among it follow, with Seq 0.
 func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
@@ -200,11 +206,16 @@ func (s *Subscription) wait(ctx context.Context) (Event, error) {
 
 // take returns the next event if there is one, else a channel that is closed when there may be.
 func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, error) {
+	if len(s.before) > 0 {
+		e := s.before[0]
+		s.before = s.before[1:]
+		return e, true, nil, nil
+	}
 	if len(s.replay) > 0 {
 		e := s.replay[0]
 		s.replay = s.replay[1:]
 		s.shown = e.Order
-		return e, true, nil, nil
+		return s.introduced(e), true, nil, nil
 	}
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -233,17 +244,41 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 			break // ready comes first
 		}
 		s.next++
-		if e.Type == EventReady && s.told || e.Type == EventMessage && e.Order <= s.shown {
+		if e.Type == EventReady && s.told || e.Type == EventMessage && e.Order <= s.shown || !s.meets(&e) {
 			continue
 		}
 		s.told = s.told || e.Type == EventReady
 		s.shown = max(s.shown, e.Order)
-		return e, true, nil, nil
+		return s.introduced(e), true, nil, nil
 	}
 	if h.closed {
 		return Event{}, false, nil, errSubscriptionEnd
 	}
 	return Event{}, false, h.changed, nil
+}
+
+// meets notes that the reader is told of a key that is first seen, and reports whether that is news.
+func (s *Subscription) meets(e *Event) bool {
+	if e.Type != EventKey || e.Change != KeyFirstSeen {
+		return true
+	}
+	known := s.met[e.Fingerprint]
+	s.met[e.Fingerprint] = true
+	return !known
+}
+
+// introduced puts the keys that were first seen with a message before it, with Seq 0, where the reader was not told of them: they were told before it
+// came, perhaps to another process.
+func (s *Subscription) introduced(e Event) Event {
+	var list []Event
+	for _, key := range e.Introduced {
+		if s.meets(&key) {
+			list = append(list, key)
+		}
+	}
+	list = append(list, e)
+	s.before = list[1:]
+	return list[0]
 }
 
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -266,36 +301,39 @@ func (c *core) unseenEvents(ctx context.Context, after int64) ([]Event, error) {
 		m := delivery.Incoming{
 			From: e.From, Device: e.Device, N: e.N, ID: e.ID, CopyOf: e.CopyOf, Body: e.Body, Sent: e.Sent, Received: e.Received, Way: e.Progress.Way,
 		}
-		out[i] = messageEvent(m, keys[e.From])
-		out[i].V, out[i].Order = 1, e.Order
+		out[i] = messageEvent(m)
+		out[i].V, out[i].Order, out[i].Key, out[i].Introduced = 1, e.Order, keys[i].state, keys[i].firsts
 	}
 	return out, nil
 }
 
+// keyNews is what is told of the keys of whom a message is from.
+type keyNews struct {
+	state  KeyState
+	firsts []Event // of a message with which they were first seen: what has told of them
+}
+
 // keyStates asks the core, from another goroutine, what is known of the keys of those who have sent the entries.
-func (c *core) keyStates(ctx context.Context, entries []history.Entry) (map[delivery.Account]KeyState, error) {
+func (c *core) keyStates(ctx context.Context, entries []history.Entry) ([]keyNews, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
-	states := map[delivery.Account]KeyState{}
+	news := make([]keyNews, len(entries))
 	err := c.do(ctx, func() {
-		for _, e := range entries {
-			states[e.From] = KeyPinned
-			if ct := c.contacts[e.From]; ct != nil {
-				states[e.From] = ct.keyState()
-			}
+		for i, e := range entries {
+			news[i] = c.keyOf(e.From, e.ID)
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, err // and not news, which the core may still be writing
 	}
-	return states, nil
+	return news, nil
 }
 
-// messageEvent is how a message is told, live or from the history.
-func messageEvent(m delivery.Incoming, key KeyState) Event {
+// messageEvent is how a message is told, live or from the history, but for what is known of the keys.
+func messageEvent(m delivery.Incoming) Event {
 	return Event{
 		Type: EventMessage, ID: m.ID.String(), From: string(m.From), To: string(m.CopyOf), Device: m.Device.Device(), N: m.N,
-		Body: &m.Body, Sent: &m.Sent, Received: &m.Received, Way: m.Way, Key: key,
+		Body: &m.Body, Sent: &m.Sent, Received: &m.Received, Way: m.Way,
 	}
 }

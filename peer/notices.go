@@ -70,15 +70,9 @@ func (c *core) tellProgress(n delivery.NoticeProgress) {
 }
 
 func (c *core) tellMessage(m delivery.Incoming, order int64) {
-	key := KeyPinned
-	if ct := c.contacts[m.From]; ct != nil {
-		key = ct.keyState()
-		if ct.greeted = ct.greeted || !ct.fresh; !ct.greeted {
-			ct.greeted, key = true, KeyNew
-		}
-	}
-	e := messageEvent(m, key)
-	e.Order = order
+	e := messageEvent(m)
+	news := c.keyOf(m.From, m.ID)
+	e.Order, e.Key, e.Introduced = order, news.state, news.firsts
 	c.events = append(c.events, e)
 }
 

@@ -20,6 +20,11 @@ func (c *core) settle(now time.Time) {
 	}
 	c.retry = false
 	effects := c.engine.Take(now)
+	for _, n := range effects.Notices {
+		if m, ok := n.(delivery.NoticeMessage); ok {
+			c.acquaint(&m.Message)
+		}
+	}
 	c.batch.Ops = append(c.batch.Ops, effects.Ops...)
 	var batch history.Batch
 	var after []chan<- error

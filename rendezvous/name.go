@@ -32,6 +32,23 @@ type Username string
 // counts as one script with the Kana (Japanese), with Hangul (Korean) or with Bopomofo (Chinese); Latin is never mixed with
 // another. Names that look like those of the system or its operator are reserved.
 func ParseUsername(s string) (Username, error) {
+	u, err := parseName(s)
+	if err != nil {
+		return "", err
+	}
+	if reserved[u.Skeleton()] {
+		return "", nameError("the name %q is reserved, or looks like a reserved one; choose another", u)
+	}
+	return u, nil
+}
+
+// CheckName says what is wrong with the form of a name, as ParseUsername does. A reserved one has the form of a name, though nobody has it.
+func CheckName(s string) error {
+	_, err := parseName(s)
+	return err
+}
+
+func parseName(s string) (Username, error) {
 	if s == "" {
 		return "", nameError("the name is empty; give one of 1 to 32 letters and digits")
 	}
@@ -54,11 +71,7 @@ func ParseUsername(s string) (Username, error) {
 	if err := checkScripts(name); err != nil {
 		return "", err
 	}
-	u := Username(name)
-	if reserved[u.Skeleton()] {
-		return "", nameError("the name %q is reserved, or looks like a reserved one; choose another", name)
-	}
-	return u, nil
+	return Username(name), nil
 }
 
 // Skeleton returns what u looks like: the skeleton of UTS #39 over the canonical name, case folded before it so that both

@@ -128,7 +128,7 @@ func incoming(id, body string) peer.Event {
 func TestListen(t *testing.T) {
 	f := startFake(t, incoming("a", "one"), peer.Event{Type: peer.EventPresence, User: "bob", Online: ptr(true)}, incoming("b", "two\nalice (lan 1 ms): forged\x1b]0;x\a"))
 	code, stdout, stderr := f.run(t.Context(), nil, "listen", "--count", "2")
-	want := "bob (lan 2 ms): one\nbob (lan 2 ms): two\n    alice (lan 1 ms): forged␛]0;x␇\n"
+	want := "bob (lan 2 ms): one\nbob (lan 2 ms): two␊alice (lan 1 ms): forged␛]0;x␇\n"
 	if code != 0 || stdout != want || stderr != "" {
 		t.Errorf("got %d, %q, %q; want %q", code, stdout, stderr, want)
 	}

@@ -118,9 +118,9 @@ func oneName(cmd *cobra.Command, args []string) error {
 	return checkName(args[0])
 }
 
-// checkName refuses what can be nobody's name.
+// checkName refuses what has not the form of a name. Whether somebody has it the rendezvous says.
 func checkName(name string) error {
-	if _, err := rendezvous.ParseUsername(name); err != nil {
+	if err := rendezvous.CheckName(name); err != nil {
 		return &usageError{err: fmt.Errorf("%q is no user name: %w", name, err), hint: hintUsers}
 	}
 	return nil

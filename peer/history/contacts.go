@@ -38,6 +38,10 @@ type Contact struct {
 	Active    time.Time `json:"active"` // latest message either way
 	// Direct is when there was the latest message either way for which a direct way is looked for.
 	Direct time.Time `json:"direct,omitzero"`
+	// Unmet is set while the account is pinned because something came from it, and none of its messages has been taken in yet.
+	Unmet bool `json:"unmet,omitempty"`
+	// First is the message with which its keys were first seen; empty where they were known before.
+	First string `json:"first,omitempty"`
 }
 
 // Lost reports whether the record was lost with a part of the file: its name is known, and neither whom it was pinned to nor which policy was set for it.

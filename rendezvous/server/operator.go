@@ -215,8 +215,8 @@ func (s *Server) endUser(user rendezvous.Username, code rendezvous.Code, reason 
 // user checks a name that an operator has typed.
 func (s *Server) user(ctx context.Context, name string) (rendezvous.Username, error) {
 	user, err := rendezvous.ParseUsername(name)
-	if err != nil {
-		return "", err
+	if err != nil { // nobody has it, reserved or not a name at all
+		return "", rendezvous.Errorf(rendezvous.CodeNoSuchUser, "there is no user %.64q", name)
 	}
 	_, err = s.directory.User(ctx, user)
 	if rendezvous.CodeOf(err) == rendezvous.CodeNoSuchUser {
