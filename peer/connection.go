@@ -55,7 +55,7 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 		} else if err == nil {
 			err = p.converse(ctx, conn)
 			p.trace.Add(trace.Step{What: trace.RendezvousDown, Why: reasonOf(err), Error: errorText(err)})
-			failures, began = 0, time.Now()
+			failures, refused, began = 0, "", time.Now()
 		}
 		if ctx.Err() != nil {
 			return
@@ -63,6 +63,7 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 		p.log.Info("rendezvous is away", slog.Any("error", err))
 		p.core.post(func() { p.core.disconnected(time.Now(), reasonOf(err)) })
 		refused = p.tellRefused(err, refused)
+		p.core.post(func() { p.core.refused = refused })
 		p.attempted()
 		failures++
 		pause(ctx, time.Until(began.Add(reconnectPause(err, failures))))
@@ -257,7 +258,7 @@ func reasonOf(err error) string {
 
 // connected takes a signed-in connection into use.
 func (c *core) connected(now time.Time, conn *client.Conn) {
-	c.conn, c.reason, c.sought = conn, "", now
+	c.conn, c.reason, c.refused, c.sought = conn, "", "", now
 	c.connNo++
 	c.tellRendezvous(true, "")
 	c.engine.RelayUp(now)

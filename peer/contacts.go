@@ -435,8 +435,16 @@ func (p *Peer) lookup(ctx context.Context, name rendezvous.Username) error {
 		}
 	}
 	var found bool
-	if doErr := c.do(context.WithoutCancel(ctx), func() { found = c.contacts[delivery.Account(name)] != nil }); doErr != nil || found {
+	var refused error
+	look := func() {
+		found = c.contacts[delivery.Account(name)] != nil
+		refused = c.refusal("nobody can be asked who " + string(name) + " is")
+	}
+	if doErr := c.do(context.WithoutCancel(ctx), look); doErr != nil || found {
 		return doErr
+	}
+	if refused != nil {
+		return refused
 	}
 	return p.rendezvousError(err)
 }

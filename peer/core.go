@@ -71,12 +71,13 @@ type core struct {
 	devices   map[delivery.Device]*device
 	senders   map[delivery.Device]*sender
 	sessions  *lru.Cache[session.ID, *receiver]
-	moved     []*receiver  // those whose chain has moved since the last commit
-	conn      *client.Conn // nil while the rendezvous is away
-	near      bool         // conn leads to this machine
-	connNo    uint64       // counts connections: what was learnt before this one may be stale
-	reason    string       // why conn is nil
-	sought    time.Time    // when that was last found out, either way
+	moved     []*receiver     // those whose chain has moved since the last commit
+	conn      *client.Conn    // nil while the rendezvous is away
+	near      bool            // conn leads to this machine
+	connNo    uint64          // counts connections: what was learnt before this one may be stale
+	reason    string          // why conn is nil
+	refused   rendezvous.Code // what the rendezvous said when it refused this device; empty once it has signed it in again
+	sought    time.Time       // when that was last found out, either way
 	submits   map[uint64][]delivery.Send
 	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
 	online    map[delivery.Account]map[delivery.Device]bool

@@ -114,6 +114,20 @@ var signInErrors = map[rendezvous.Code]Error{
 	rendezvous.CodeUnsupportedVersion: {Code: CodeFailed, Message: "the rendezvous speaks another version of the protocol", Hint: "update the older of the two programs"},
 }
 
+// refusal is the error of what cannot be done because the rendezvous has refused this device, or nil where it has not. what is put before what the
+// rendezvous has said, and may be empty.
+func (c *core) refusal(what string) error {
+	said, ok := signInErrors[c.refused]
+	if !ok {
+		return nil
+	}
+	said.Reason = string(c.refused)
+	if what != "" {
+		said.Message = what + ": " + said.Message
+	}
+	return &said
+}
+
 // signInError turns what came of a sign-in into an *Error. nil stays nil.
 func (p *Peer) signInError(err error) error {
 	if err == nil {

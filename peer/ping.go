@@ -78,7 +78,7 @@ func (p *Peer) Probe(ctx context.Context, user, way string, size int) (Pong, err
 	return Pong{Way: via, Lost: true, Reason: "no-answer"}, nil
 }
 
-// unreached is the error of a ping that found no open way, and says why.
+// unreached is the error of a ping that found no open way, and says why. Where the rendezvous has refused this device that is what the person has to know.
 func (c *core) unreached(ctx context.Context, name delivery.Account, way string) error {
 	message := string(name) + " cannot be reached by " + cmp.Or(way, "any way")
 	wanted, err := route.ParsePolicy(way)
@@ -87,6 +87,10 @@ func (c *core) unreached(ctx context.Context, name delivery.Account, way string)
 		if told, ok := errors.AsType[*Error](err); doErr == nil && ok {
 			return noWay(message, name, route.Reason(told.Reason))
 		}
+	}
+	var refused error
+	if doErr := c.do(ctx, func() { refused = c.refusal(message) }); doErr == nil && refused != nil {
+		return refused
 	}
 	var why route.Reason
 	if doErr := c.do(ctx, func() { why = c.whyNot(name, way) }); doErr == nil && why != "" {

@@ -299,8 +299,10 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted rou
 	}
 	var open, gone bool
 	var why []route.Reason
+	var refused error
 	look := func() {
 		s := c.surroundings()
+		refused = c.refusal("no direct way to " + string(name) + " is open")
 		open, gone, why = false, c.contacts[name] == nil, nil
 		for _, d := range c.contacts[name].targets(c.self.Fingerprint) {
 			open = open || d.link != nil && wanted.Allows(d.linkWay)
@@ -324,6 +326,8 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted rou
 		return err
 	case gone:
 		return noSuchUser(string(name))
+	case refused != nil:
+		return refused
 	case len(why) == 0:
 		return acceptError(c.self.Name, name, delivery.ErrNoDevice)
 	case wanted == route.LAN:

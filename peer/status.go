@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/byway-chat/byway/peer/delivery"
 )
@@ -26,6 +27,9 @@ func (p *Peer) status(ctx context.Context) (Status, error) {
 	}
 	err := c.do(ctx, func() {
 		out.Rendezvous.Connected, out.Reason = c.conn != nil, c.reason
+		if refused, ok := errors.AsType[*Error](c.refusal("")); ok {
+			out.Refusal = &Refusal{Reason: refused.Reason, Message: refused.Message, Hint: refused.Hint}
+		}
 		out.Outbox, out.Contacts = c.engine.Pending(), len(c.contacts)
 		out.Fault = faultOf(c.stall.cause)
 		if c.contacts[delivery.Account(c.self.Name)] != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/byway-chat/byway/crypto/identity"
@@ -91,6 +92,7 @@ func (c *core) verification(ct *contact) Verification {
 		ours.Keys = append(ours.Keys, self.accepted(c.self.Fingerprint)...)
 	}
 	out.SafetyNumber = identity.SafetyNumber(ours, theirs)
+	out.SafetyDigits = strings.ReplaceAll(out.SafetyNumber, " ", "")
 	if !slices.Equal(ct.Shown, theirs.Keys) {
 		ct.Shown = theirs.Keys
 		c.batch.Contacts = append(c.batch.Contacts, ct.Contact)

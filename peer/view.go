@@ -30,6 +30,8 @@ type Contact struct {
 	Policy      string   `json:"policy"`                 // in force here: auto, lan, direct or relay
 	PolicyThere []string `json:"policy_there,omitempty"` // what the contact's devices have said, where that is other than auto
 	Reason      string   `json:"reason,omitempty"`       // policy-here or policy-there, where the two leave no way
+	// RendezvousConnected says whether the rendezvous was there to be asked. Else listed are only those who were met, and online who answers directly.
+	RendezvousConnected bool `json:"rendezvous_connected"`
 }
 
 // HistoryEntry is one message of the local history, in either direction, or a gap: then it has nothing else.
@@ -104,9 +106,17 @@ type Pong struct {
 type Verification struct {
 	User         string   `json:"user"`
 	SafetyNumber string   `json:"safety_number"` // 60 digits in 12 groups of 5
+	SafetyDigits string   `json:"safety_digits"` // the same without blanks, which is what the QR code holds
 	Fingerprints []string `json:"fingerprints"`  // the contact's accepted devices, hex
 	Pending      []string `json:"pending,omitempty"`
 	Key          KeyState `json:"key"`
+}
+
+// Refusal is what a rendezvous has said when it would not sign this device in.
+type Refusal struct {
+	Reason  string `json:"reason"`  // not-enrolled or banned
+	Message string `json:"message"` // lower case, no full stop
+	Hint    string `json:"hint"`
 }
 
 // Status is the state of this peer.
@@ -118,10 +128,12 @@ type Status struct {
 	Addrs       []string   `json:"addrs"`
 	Rendezvous  Rendezvous `json:"rendezvous"`
 	Reason      string     `json:"reason,omitempty"` // why the rendezvous is not connected
-	Version     string     `json:"version"`
-	Started     time.Time  `json:"started"`
-	Outbox      int        `json:"outbox"` // messages not yet delivered
-	Contacts    int        `json:"contacts"`
+	// Refusal is what the rendezvous has said when it refused this device; absent where it has not.
+	Refusal  *Refusal  `json:"refusal,omitempty"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Outbox   int       `json:"outbox"` // messages not yet delivered
+	Contacts int       `json:"contacts"`
 	// ReadReceipts says whether contacts learn what was read.
 	ReadReceipts bool `json:"read_receipts"`
 	// PortMapping says whether the router leads connections from outside to this peer.

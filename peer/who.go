@@ -128,7 +128,10 @@ func readList(out map[delivery.Account]bool, list func(after string) (*rendezvou
 
 func (c *core) describe(name delivery.Account, online bool) Contact {
 	here := c.policy(name)
-	out := Contact{Name: string(name), Online: online, Key: KeyNew, Policy: here.String(), Evidence: c.evidence(time.Now(), name, online)}
+	out := Contact{
+		Name: string(name), Online: online, Key: KeyNew, Policy: here.String(), Evidence: c.evidence(time.Now(), name, online),
+		RendezvousConnected: c.conn != nil,
+	}
 	ct := c.contacts[name]
 	left := here.Ways()
 	if ct != nil {

@@ -137,6 +137,9 @@ func (s *sending) run(ctx context.Context, text string) (err error) {
 		if r, err = s.follow(ctx, sess, r, end); err != nil {
 			return err
 		}
+		if err := s.refused(ctx, sess, r); err != nil {
+			return err
+		}
 	}
 	return s.verdict(r)
 }
@@ -166,6 +169,21 @@ func (s *sending) follow(ctx context.Context, sess *session, r peer.Receipt, end
 		}
 	}
 	return r, nil
+}
+
+// refused is the error of a message that is still only on this disk because the rendezvous has refused this device, with what it has said.
+func (s *sending) refused(ctx context.Context, sess *session, r peer.Receipt) error {
+	if r.State != peer.StateAccepted {
+		return nil
+	}
+	st, err := do(ctx, sess, func(c *api.Client) (peer.Status, error) { return c.Status(ctx) })
+	if err != nil || st.Refusal == nil {
+		return err
+	}
+	return &peer.Error{
+		Code: peer.CodeNotSignedIn, Hint: st.Refusal.Hint, Reason: st.Refusal.Reason,
+		Message: fmt.Sprintf("not signed in: %s; the message to %s stays queued here", st.Refusal.Message, r.To),
+	}
 }
 
 func (s *sending) enough(state peer.State) bool {

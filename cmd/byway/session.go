@@ -16,6 +16,7 @@ import (
 const (
 	homeWait = 10 * time.Second
 	homePoll = 50 * time.Millisecond
+	homeTell = time.Second // when it is told that another process runs the home: it may just be leaving
 )
 
 // need says what a command asks of its peer.
@@ -24,6 +25,7 @@ type need struct {
 	signIn  peer.SignIn // how
 	private bool        // a peer of our own publishes no address and dials nobody
 	own     bool        // another process's peer will not do
+	held    func()      // tells that another process runs the home, which is waited for however long that lasts. nil: only homeWait
 	ended   func()      // tells that another process's peer has ended: a watcher waits for the next one. nil: the command starts one itself
 }
 
@@ -57,8 +59,11 @@ func (p *program) open(ctx context.Context, n need) (*session, error) {
 func (s *session) openLocked(ctx context.Context) error {
 	for waited := time.Duration(0); ; waited += homePoll { // without the time at a prompt
 		err := s.tryLocked(ctx)
-		if peer.CodeOf(err) != peer.CodeHomeInUse || waited >= homeWait {
+		switch {
+		case peer.CodeOf(err) != peer.CodeHomeInUse, waited >= homeWait && s.need.held == nil:
 			return err
+		case waited == homeTell && s.need.held != nil:
+			s.need.held()
 		}
 		// Its owner is just coming up or leaving: soon it answers on the socket, or the lock is free.
 		select {

@@ -357,4 +357,27 @@ func TestVerifyShowsAQRCode(t *testing.T) {
 	if text := p.verification(&v); !strings.Contains(text, "█▀") || !strings.HasPrefix(text, "12345 12345") {
 		t.Errorf("got %q", text)
 	}
+	environment := p.getenv
+	for name, tc := range map[string]struct {
+		set    map[string]string
+		plain  bool
+		blocks bool
+		hashes bool
+	}{
+		"without UTF-8": {set: map[string]string{"LC_ALL": "C"}, hashes: true},
+		"no colours":    {set: map[string]string{"NO_COLOR": "1"}, blocks: true},
+		"dumb":          {set: map[string]string{"TERM": "dumb"}},
+		"plain":         {plain: true},
+	} {
+		p.flags.plain = tc.plain
+		p.getenv = func(name string) string {
+			if value, ok := tc.set[name]; ok {
+				return value
+			}
+			return environment(name)
+		}
+		if text := p.verification(&v); strings.Contains(text, "█▀") != tc.blocks || strings.Contains(text, "####") != tc.hashes {
+			t.Errorf("%s: got %q", name, text)
+		}
+	}
 }

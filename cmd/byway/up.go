@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -15,7 +16,7 @@ func (p *program) upCommand() *cobra.Command {
 
 // up owns the peer until it is asked to leave: by SIGTERM or over the local API, which is success, or by Ctrl-C.
 func (p *program) up(ctx context.Context) (err error) {
-	s, err := p.open(ctx, need{enrol: true, own: true})
+	s, err := p.open(ctx, need{enrol: true, own: true, held: p.homeHeld})
 	if err != nil {
 		return drained(ctx, err)
 	}
@@ -34,4 +35,9 @@ func (p *program) up(ctx context.Context) (err error) {
 	}
 	<-ctx.Done()
 	return drained(ctx, context.Cause(ctx))
+}
+
+// homeHeld is what somebody reads who starts a second peer on a home.
+func (p *program) homeHeld() {
+	fmt.Fprintf(p.stderr, "byway: another process runs %s; this one goes on when that ends (Ctrl-C ends this)\n", clean(p.flags.home))
 }

@@ -36,7 +36,7 @@ func (p *program) verify(ctx context.Context, s *session, user string, accept bo
 	return p.write(p.verification(&v))
 }
 
-// verification is the text of verify: the number, what to do with it, and on a terminal the number as a QR code.
+// verification is the text of verify: the number, what to do with it, and the number as a QR code, but for --plain and TERM=dumb.
 func (p *program) verification(v *peer.Verification) string {
 	var b strings.Builder
 	name := clean(v.User)
@@ -52,11 +52,39 @@ func (p *program) verification(v *peer.Verification) string {
 	} else {
 		fmt.Fprintf(&b, "%s must see the same number; if so: byway verify %s --accept\n", name, name)
 	}
-	if isTerminal(p.stdout) && terminal.UTF8(p.getenv) && !terminal.WantsPlain(p.getenv) && !p.flags.plain {
-		b.WriteString(qrCode(strings.ReplaceAll(v.SafetyNumber, " ", "")))
+	digits := strings.ReplaceAll(v.SafetyNumber, " ", "")
+	switch {
+	case p.flags.plain, p.getenv("TERM") == "dumb":
+	case isTerminal(p.stdout) && !terminal.UTF8(p.getenv):
+		b.WriteString(asciiQRCode(digits))
+	default:
+		b.WriteString(qrCode(digits))
 	}
 	return b.String()
 }
+
+// asciiQRCode is qrCode for a terminal without UTF-8: two characters a module.
+func asciiQRCode(text string) string {
+	code, err := qr.Encode(text, qr.L)
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for y := -qrMargin; y < code.Size+qrMargin; y++ {
+		for x := -qrMargin; x < code.Size+qrMargin; x++ {
+			if code.Black(x, y) {
+				b.WriteString("  ")
+			} else {
+				b.WriteString("##")
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// qrMargin is how many light modules stand around a code.
+const qrMargin = 2
 
 // qrCode draws text with half blocks, dark on light as readers want it, two modules of margin around. It is empty for a text that no
 // code holds.
@@ -65,10 +93,9 @@ func qrCode(text string) string {
 	if err != nil {
 		return ""
 	}
-	const margin = 2
-	light := func(x, y int) bool { return !code.Black(x-margin, y-margin) }
+	light := func(x, y int) bool { return !code.Black(x-qrMargin, y-qrMargin) }
 	var b strings.Builder
-	size := code.Size + 2*margin
+	size := code.Size + 2*qrMargin
 	for y := 0; y < size; y += 2 {
 		for x := range size {
 			switch top, bottom := light(x, y), y+1 < size && light(x, y+1); {
