@@ -137,6 +137,7 @@ type Subscription struct {
 	replay  []Event
 	before  []Event         // what comes before all else: keys that were first seen with a message, and the message
 	met     map[string]bool // fingerprints of which it was told that they were first seen
+	until   int64           // order of a message: of those that no face has shown only what is before it is yielded beside the ring; 0: all
 	shown   int64           // order of the newest message yielded: neither it nor what stands before it is yielded again
 	once    sync.Once
 	done    chan struct{}
@@ -146,7 +147,10 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := &Subscription{hub: h, next: h.last + 1, backlog: o.Unshown, unshown: o.Unshown, met: map[string]bool{}, done: make(chan struct{})}
-	if o.After > 0 && o.After <= h.last {
+	switch {
+	case o.Lost || o.After > h.last || h.last-o.After > ringSize && o.After > 0:
+		s.beginAnewLocked()
+	case o.After > 0:
 		s.next, s.told = o.After+1, true
 		for seq := h.last - min(h.last, ringSize) + 1; seq <= o.After; seq++ {
 			s.meets(&h.ring[seq%ringSize])
@@ -154,6 +158,23 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 	}
 	return s
 }
+
+// beginAnewLocked begins with an error, and then what the ring has, with the messages before it that no face has shown.
+func (s *Subscription) beginAnewLocked() {
+	h := s.hub
+	s.next = h.last - min(h.last, ringSize) + 1
+	s.backlog, s.unshown = true, true
+	for seq := s.next; seq <= h.last && s.until == 0; seq++ {
+		s.until = h.ring[seq%ringSize].Order
+	}
+	s.before = []Event{{
+		V: 1, Type: EventError, Code: codeEventsLost,
+		Message: "what this reader has read last is not here any more: events are missing, and some messages may come again",
+	}}
+}
+
+// codeEventsLost tells a reader that it has missed events.
+const codeEventsLost = "events-lost"
 
 // Close ends the subscription; Events then ends too.
 func (s *Subscription) Close() { s.once.Do(func() { close(s.done) }) }
@@ -164,7 +185,8 @@ var errSubscriptionEnd = errors.New("subscription has ended")
 // Events yields, in this order: ready (at once where the peer is up, else when it comes up), the messages that no face has shown if the options ask
 // for them (with Seq 0), and then every event since Subscribe. What has told that a key was first seen comes before the message with which it was, also
 // where that was told before Subscribe (then with Seq 0). It ends when ctx does, and after Close of the subscription or the
-// peer. A reader that is more than 4,096 events behind gets an error event with code "events-lost" in place of what it has missed; if it asked
+// peer. Where it cannot go on after the event that the options name, it begins with an error event with code "events-lost", and then ready, the messages that no
+// face has shown, and every event that is still here. A reader that is more than 4,096 events behind gets an error event with code "events-lost" in place of what it has missed; if it asked
 // for what no face has shown, the messages among it follow, with Seq 0.
 func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
@@ -229,6 +251,9 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 		h.mu.Unlock()
 		events, err := load(ctx, s.shown)
 		h.mu.Lock()
+		if rest := slices.IndexFunc(events, func(e Event) bool { return s.until > 0 && e.Order >= s.until }); rest >= 0 {
+			events = events[:rest]
+		}
 		s.replay, s.unshown = events, len(events) > 0
 		if err != nil || len(events) > 0 {
 			return Event{}, false, closedChannel, err
@@ -236,8 +261,8 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 	}
 	for s.next <= h.last {
 		if h.last-s.next >= ringSize {
-			s.next, s.unshown = h.last-ringSize+1, s.backlog
-			return Event{V: 1, Type: EventError, Code: "events-lost", Message: "this reader was too slow and has missed events"}, true, nil, nil
+			s.next, s.unshown, s.until = h.last-ringSize+1, s.backlog, 0
+			return Event{V: 1, Type: EventError, Code: codeEventsLost, Message: "this reader was too slow and has missed events"}, true, nil, nil
 		}
 		e := h.ring[s.next%ringSize]
 		if e.Type != EventReady && !s.told {

@@ -136,12 +136,35 @@ func TestResume(t *testing.T) {
 		for _, row := range []struct {
 			after uint64
 			want  string
-		}{{1, "2 3 4 5"}, {3, "4 5"}, {5, ""}, {0, "ready"}, {6, "ready"}} { // 6: of another process, which begins anew
+		}{{1, "2 3 4 5"}, {3, "4 5"}, {5, ""}, {0, "ready"}, {6, "events-lost ready 2 3 4 5"}} { // 6: of another process
 			want(t, read(t, h.subscribe(EventOptions{After: row.after})), row.want)
 		}
 		s := h.subscribe(EventOptions{After: 4})
 		h.publish(state("6"))
 		want(t, read(t, s), "5 6")
+	})
+}
+
+// TestResumeOfAnotherProcess wants whoever was a reader of another process to be told so, and then all that is here: what no face has shown, and every event,
+// also messages that a face has shown meanwhile.
+func TestResumeOfAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		history := &shelf{orders: []int64{3, 5, 9}, page: 2}
+		h.open(history.unseen)
+		h.publish(ready())
+		s := h.subscribe(EventOptions{Lost: true})
+		want(t, read(t, s), "events-lost ready m3 m5 m9")
+		h.publish(state("x"))
+		h.publish(message(8), message(9)) // 8 was shown
+		want(t, read(t, h.subscribe(EventOptions{Lost: true})), "events-lost ready m3 m5 x m8 m9")
+		for i := range ringSize {
+			h.publish(state(fmt.Sprint(i)))
+		}
+		got := strings.Fields(read(t, h.subscribe(EventOptions{After: 2})))
+		if want := "events-lost ready m3 m5 m9 0"; len(got) != 5+ringSize || strings.Join(got[:6], " ") != want {
+			t.Errorf("got %d events beginning %q, want %q", len(got), got[:6], want)
+		}
 	})
 }
 

@@ -83,7 +83,8 @@ type SendOptions struct {
 
 // EventOptions says which events a subscriber gets.
 type EventOptions struct {
-	After   uint64 // resume after this seq, as far as the last 4,096 events reach
+	After   uint64 // resume after this seq, as far as the last 4,096 events reach; where they do not, it is as with Lost
+	Lost    bool   // the reader resumes what it had of another process: it is told so, and then all that is there
 	Unshown bool   // begin with the messages that no face has shown
 }
 

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,7 +77,7 @@ func (p *program) address(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(st.Addrs, func(a, b string) int { return nearness(a) - nearness(b) })
+	api.NearestFirst(st.Addrs)
 	if p.flags.json {
 		for _, a := range st.Addrs {
 			if err := p.lines.entry("address", map[string]string{"addr": a}); err != nil {
@@ -95,24 +93,6 @@ func (p *program) address(ctx context.Context, s *session) error {
 		text += qrCode(st.Addrs[0])
 	}
 	return p.write(text)
-}
-
-// nearness orders addresses: private ones, public ones, loopback.
-func nearness(addr string) int {
-	parts := strings.Split(addr, "/")
-	if len(parts) < 3 {
-		return 3
-	}
-	ip, err := netip.ParseAddr(parts[2])
-	switch {
-	case err != nil:
-		return 3
-	case ip.IsLoopback():
-		return 2
-	case ip.IsPrivate():
-		return 0
-	}
-	return 1
 }
 
 func chatConnect(ctx context.Context, c *chat, args []string) error {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "addressof": addressOf, "serve": serve, "background": background, "type": typeInto, "waitfor": waitFor, "waitsocket": waitSocket,
-			"end": end, "jsonlines": jsonLines, "agrees": agrees, "opens": opens,
+			"end": end, "jsonlines": jsonLines, "resume": resume, "agrees": agrees, "opens": opens,
 		},
 	})
 }
@@ -233,6 +237,37 @@ func end(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case <-time.After(scriptWait):
 		ts.Fatalf("%s does not end", args[0])
+	}
+}
+
+// resume HOME ID REGEXP NAME reads the local API's event stream from behind the event with that id (-: from now on, with what nobody has shown) until it has
+// a match, and sets a variable to the last id.
+func resume(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), scriptWait)
+	defer cancel()
+	socket := filepath.Join(ts.MkAbs(args[0]), "byway.sock")
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://byway/v1/events", nil)
+	ts.Check(err)
+	if args[1] == "-" {
+		req.URL.RawQuery = "unshown=true"
+	} else {
+		req.Header.Set("Last-Event-ID", args[1])
+	}
+	resp, err := client.Do(req)
+	ts.Check(err)
+	defer func() { _ = resp.Body.Close() }()
+	text, re := "", regexp.MustCompile("(?m)"+args[2])
+	for lines := bufio.NewScanner(resp.Body); !re.MatchString(text); {
+		if !lines.Scan() {
+			ts.Fatalf("the stream ends without %s: %v\n%s", args[2], lines.Err(), text)
+		}
+		text += lines.Text() + "\n"
+		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			ts.Setenv(args[3], id)
+		}
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,6 +170,83 @@ func TestEvents(t *testing.T) {
 	}
 	if want := (peer.EventOptions{After: 40, Unshown: true}); f.asked != want {
 		t.Errorf("got options %+v, want %+v", f.asked, want)
+	}
+}
+
+// Ids name the process, so that a place in another one's stream is not taken for one in this.
+func TestEventIDs(t *testing.T) {
+	f := &fake{queue: []peer.Event{{V: 1, Seq: 41, Type: peer.EventState}, {V: 1, Type: peer.EventMessage}}, final: errors.New("enough")}
+	s, c, _ := start(t, f)
+	id := s.process + "-41"
+	for _, tc := range []struct {
+		last, query string
+		want        peer.EventOptions
+	}{
+		{"", "", peer.EventOptions{}},
+		{"41", "", peer.EventOptions{After: 41}},
+		{id, "", peer.EventOptions{After: 41}},
+		{id, "7", peer.EventOptions{After: 41}},
+		{"", id, peer.EventOptions{After: 41}},
+		{"another-41", "", peer.EventOptions{Lost: true}},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://byway/v1/events?after="+tc.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.last != "" {
+			req.Header.Set("Last-Event-ID", tc.last)
+		}
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if text := string(body); err != nil || strings.Count(text, "id: ") != 1 || !strings.Contains(text, "\nid: "+id+"\ndata: {\"v\":1,\"seq\":41,") {
+			t.Errorf("got %q, %v", text, err)
+		}
+		if f.asked != tc.want {
+			t.Errorf("%q, %q: got options %+v, want %+v", tc.last, tc.query, f.asked, tc.want)
+		}
+	}
+	for _, id := range []string{"x", "-1", "a-b", s.process + "-"} {
+		if _, err := get[none](t.Context(), c, "/v1/events", url.Values{"after": {id}}); peer.CodeOf(err) != peer.CodeUsage {
+			t.Errorf("%q: got %v, want a usage error", id, err)
+		}
+	}
+}
+
+// Each object of an answer says the version, and is described with it.
+func TestAnswersSayTheirVersion(t *testing.T) {
+	_, c, _ := start(t, &fake{})
+	for path, list := range map[string]bool{
+		"/v1/who": true, "/v1/route?user=bob": true, "/v1/way?user=bob": true, "/v1/address": true, "/v1/status": false, "/v1/doctor": false, "/v1/checkup": false,
+		"/v1/verify?user=bob": false, "/v1/receipts/m1": false,
+	} {
+		var objects []map[string]any
+		var err error
+		if list {
+			objects, err = get[[]map[string]any](t.Context(), c, path, nil)
+		} else {
+			var one map[string]any
+			one, err = get[map[string]any](t.Context(), c, path, nil)
+			objects = append(objects, one)
+		}
+		if err != nil || len(objects) == 0 || objects[0]["v"] != 1.0 || len(objects[0]) < 2 {
+			t.Errorf("%s: got %v, %v", path, objects, err)
+		}
+	}
+	doc, err := get[map[string]any](t.Context(), c, "/openapi.json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
+	for _, name := range []string{"Contact", "Status", "Receipt", "Pong", "Verification", "RouteEntry", "Checkup", "Address"} {
+		schema, _ := schemas[name].(map[string]any)
+		properties, _ := schema["properties"].(map[string]any)
+		if properties["v"] == nil {
+			t.Errorf("%s is not described with its version: %v", name, schema)
+		}
 	}
 }
 
@@ -347,7 +426,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("got openapi %q, want 3.1", v)
 	}
 	paths, _ := doc["paths"].(map[string]any)
-	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace", "checkup", "connect", "find"} {
+	for _, verb := range []string{"send", "receipts/{id}", "who", "route", "ping", "verify", "history", "read", "way", "status", "shown", "settings/receipts", "stop", "events", "trace", "checkup", "doctor", "address", "connect", "find"} {
 		if paths["/v1/"+verb] == nil {
 			t.Errorf("no description of /v1/%s", verb)
 		}

@@ -15,12 +15,17 @@
 //	POST /v1/read {user}   /v1/way {user, way}   /v1/shown {ids?, upto?}   → nothing
 //	POST /v1/settings/receipts {read}                               → nothing
 //	GET  /v1/status                                                 → status
-//	GET  /v1/checkup                                                → checkup
+//	GET  /v1/checkup             GET /v1/doctor                     → checkup
+//	GET  /v1/address                                                → [address]
 //	POST /v1/stop                                                   asks the process that owns the peer to leave
 //	GET  /v1/events?unshown=&after=                                 → server-sent events
 //	GET  /v1/trace?user=&after=&new=&held=                          → server-sent events of the story of the ways
 //
-// An event's data is one JSON object of the event stream, its id the object's seq; the header Last-Event-ID (or after=) resumes.
+// Each object of an answer has "v":1.
+//
+// An event's data is one JSON object of the event stream, its id names the process and the object's seq; the header Last-Event-ID (or after=) resumes. An id
+// of another process, or of an event that is not held any more, begins with an error object of code events-lost, and then come the messages that no face has
+// shown and all events that are still held. A bare seq is taken for one of this process.
 // With unshown=1 the stream begins with the messages that no face has shown. A line ": " comes every 15 s while nothing
 // happens. The stream ends when the peer stops; an event named "failure" before the end carries the reason.
 //

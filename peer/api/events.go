@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,20 +22,32 @@ import (
 
 // Resumption is where a client wants a stream to go on.
 type Resumption struct {
-	LastEventID string `header:"Last-Event-ID" doc:"resume after this seq"`
-	After       uint64 `query:"after" doc:"the same, for clients that cannot set the header"`
+	LastEventID string `header:"Last-Event-ID" maxLength:"64" doc:"resume after the event with this id; a bare seq is taken for one of this process"`
+	After       string `query:"after" maxLength:"64" doc:"the same, for clients that cannot set the header"`
 }
 
-func (in *Resumption) seq() (uint64, error) {
-	if in.LastEventID == "" {
-		return in.After, nil
+// place is where to resume: after a seq of the given process, or lost, where the id is another process's.
+func (in *Resumption) place(process string) (after uint64, lost bool, err error) {
+	id := cmp.Or(in.LastEventID, in.After)
+	if id == "" {
+		return 0, false, nil
 	}
-	seq, err := strconv.ParseUint(in.LastEventID, 10, 64)
-	if err != nil {
-		return 0, &peer.Error{Code: peer.CodeUsage, Message: "the header Last-Event-ID is not a sequence number"}
+	of, number, named := strings.Cut(id, eventIDMark)
+	if !named {
+		of, number = process, id
 	}
-	return seq, nil
+	after, err = strconv.ParseUint(number, 10, 64)
+	if err != nil || of == "" {
+		return 0, false, &peer.Error{Code: peer.CodeUsage, Message: "that is not the id of an event", Hint: "give the id of an event of this stream, or leave it out"}
+	}
+	if of != process {
+		return 0, true, nil
+	}
+	return after, false, nil
 }
+
+// eventIDMark stands in an event's id between its process and its seq.
+const eventIDMark = "-"
 
 type eventsInput struct {
 	Resumption
@@ -56,14 +69,14 @@ type source[E any] interface {
 
 func streamRoutes(api huma.API, n node, s *Server) {
 	streamRoute(api, s, "/v1/events", "Events as they happen, as server-sent events", func(in *eventsInput) (source[peer.Event], error) {
-		after, err := in.seq()
+		after, lost, err := in.place(s.process)
 		if err != nil {
 			return nil, err
 		}
-		return n.subscribe(peer.EventOptions{After: after, Unshown: in.Unshown})
+		return n.subscribe(peer.EventOptions{After: after, Lost: lost, Unshown: in.Unshown})
 	}, func(e *peer.Event) uint64 { return e.Seq })
 	streamRoute(api, s, "/v1/trace", "Every attempt to find a way and every change of one, as server-sent events", func(in *traceInput) (source[trace.Step], error) {
-		after, err := in.seq()
+		after, _, err := in.place(s.process) // of another process: as far back as this one's story reaches
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +91,7 @@ func streamRoute[I, E any](api huma.API, s *Server, path, summary string, open f
 	op := huma.Operation{
 		OperationID: operationID(http.MethodGet, path), Method: http.MethodGet, Path: path, Summary: summary,
 		Responses: map[string]*huma.Response{"200": {
-			Description: "server-sent events: the id is the object's seq, the data the object",
+			Description: "server-sent events: the id names the process and the object's seq, the data is the object",
 			Content: map[string]*huma.MediaType{"text/event-stream": {
 				Schema: api.OpenAPI().Components.Schemas.Schema(object, true, object.Name()),
 			}},
@@ -98,18 +111,18 @@ func streamRoute[I, E any](api huma.API, s *Server, path, summary string, open f
 			defer streams.Add(-1)
 			defer sub.Close()
 			_, w := humago.Unwrap(c)
-			pump(c.Context(), sub, w, s.closing, seq)
+			pump(c.Context(), sub, w, s, seq)
 		}}, nil
 	})
 }
 
 // pump writes objects until the client leaves, the subscription ends or the server closes.
-func pump[E any](ctx context.Context, sub source[E], w http.ResponseWriter, closing <-chan struct{}, seq func(e *E) uint64) {
+func pump[E any](ctx context.Context, sub source[E], w http.ResponseWriter, s *Server, seq func(e *E) uint64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	out := &eventWriter{w: w, control: http.NewResponseController(w), process: s.process}
 	// The first comment tells the client that its subscription stands: what happens from now on is in the stream.
 	if out.write(": byway\n\n") != nil {
 		return
@@ -130,7 +143,7 @@ func pump[E any](ctx context.Context, sub source[E], w http.ResponseWriter, clos
 			}
 		}
 	}()
-	out.loop(events, ended, finished, closing)
+	out.loop(events, ended, finished, s.closing)
 	cancel()
 	<-finished
 }
@@ -145,6 +158,7 @@ type numbered struct {
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	process string // for the ids
 }
 
 func (o *eventWriter) loop(events <-chan numbered, ended <-chan error, finished, closing <-chan struct{}) {
@@ -181,7 +195,7 @@ func (o *eventWriter) event(e numbered) error {
 	if e.seq == 0 { // told again: nothing can resume behind it
 		return o.write(fmt.Sprintf("data: %s\n\n", data))
 	}
-	return o.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.seq, data))
+	return o.write(fmt.Sprintf("id: %s%s%d\ndata: %s\n\n", o.process, eventIDMark, e.seq, data))
 }
 
 func (o *eventWriter) failure(cause error) error {

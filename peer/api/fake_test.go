@@ -118,7 +118,7 @@ func (f *fake) Ways(_ context.Context, user string) ([]peer.WayPolicy, error) {
 }
 
 func (f *fake) Status(context.Context) (peer.Status, error) {
-	return peer.Status{User: "alice", Version: "test"}, f.note("status")
+	return peer.Status{User: "alice", Version: "test", Addrs: []string{"/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1"}}, f.note("status")
 }
 
 func (f *fake) Checkup(context.Context) (peer.Checkup, error) {

@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -50,4 +53,40 @@ func (c *Client) Find(ctx context.Context, user string, sweep bool) (peer.Found,
 	var in findInput
 	in.Body.User, in.Body.Sweep = user, sweep
 	return post[peer.Found](ctx, c, "/v1/find", in.Body, again)
+}
+
+// Address is where a device can be reached.
+type Address struct {
+	Addr string `json:"addr" doc:"a multiaddr with /p2p/ and the PeerID"`
+}
+
+func addressesOf(st *peer.Status) []Address {
+	NearestFirst(st.Addrs)
+	list := make([]Address, len(st.Addrs))
+	for i, a := range st.Addrs {
+		list[i].Addr = a
+	}
+	return list
+}
+
+// NearestFirst orders addresses for those who are to type or scan them: private ones, public ones, loopback.
+func NearestFirst(addrs []string) {
+	slices.SortStableFunc(addrs, func(a, b string) int { return nearness(a) - nearness(b) })
+}
+
+func nearness(addr string) int {
+	parts := strings.Split(addr, "/")
+	if len(parts) < 3 {
+		return 3
+	}
+	ip, err := netip.ParseAddr(parts[2])
+	switch {
+	case err != nil:
+		return 3
+	case ip.IsLoopback():
+		return 2
+	case ip.IsPrivate():
+		return 0
+	}
+	return 1
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +40,7 @@ type Server struct {
 	// immutable after Serve
 	http    *http.Server
 	path    string
+	process string        // tells the ids of this process's events from those of others
 	closing chan struct{} // closed when Close begins; ends the event streams
 	stop    chan struct{} // closed when a client has asked the owner to leave
 	served  chan struct{} // closed when the accept loop has returned
@@ -62,7 +65,7 @@ func serve(n node, home string, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		path:    filepath.Join(home, SocketName),
+		path: filepath.Join(home, SocketName), process: strings.ToLower(rand.Text()[:10]),
 		closing: make(chan struct{}), stop: make(chan struct{}), served: make(chan struct{}),
 	}
 	mux, _ := routes(n, s)
@@ -138,6 +141,7 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	config.Info.Description = "The verbs of a running peer, for its owner."
 	config.DocsPath = ""     // its page would load scripts from another host
 	config.CreateHooks = nil // no "$schema" field in answers
+	config.Transformers = append(config.Transformers, versioned)
 	api := humago.New(mux, config)
 	messageRoutes(api, n)
 	neighbourRoutes(api, n)
@@ -145,5 +149,6 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	experimentRoutes(api, n)
 	processRoutes(api, n, s)
 	streamRoutes(api, n, s)
+	describeVersions(api.OpenAPI())
 	return mux, api
 }

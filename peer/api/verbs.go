@@ -204,6 +204,13 @@ func processRoutes(api huma.API, n node, s *Server) {
 	verb(api, http.MethodGet, "/v1/checkup", "What this peer knows of its own situation", func(ctx context.Context, _ *struct{}) (peer.Checkup, error) {
 		return n.Checkup(ctx)
 	})
+	verb(api, http.MethodGet, "/v1/doctor", "The same as /v1/checkup: what `byway doctor` asks a running peer", func(ctx context.Context, _ *struct{}) (peer.Checkup, error) {
+		return n.Checkup(ctx)
+	})
+	verb(api, http.MethodGet, "/v1/address", "Where this device can be reached, the addresses of the local network first", func(ctx context.Context, _ *struct{}) ([]Address, error) {
+		st, err := n.Status(ctx)
+		return addressesOf(&st), err
+	})
 	act(api, "/v1/settings/receipts", "Choose whether contacts learn what was read", func(ctx context.Context, in *receiptsInput) error {
 		return n.SetReadReceipts(ctx, in.Body.Read)
 	})
