@@ -149,6 +149,12 @@ func (p *Peer) nobody(ctx context.Context, name rendezvous.Username) error {
 	return e
 }
 
+// CheckAddress says, as an *[Error] of CodeUsage, what is wrong with an address for Connect.
+func CheckAddress(address string) error {
+	_, _, err := parseTyped(address)
+	return err
+}
+
 // parseTyped reads an address that a person gives.
 func parseTyped(text string) (peer.ID, ma.Multiaddr, error) {
 	wrong := &Error{

@@ -19,6 +19,9 @@ func (p *program) connectCommand() *cobra.Command {
 			"USER; the address is remembered. Exit 0 when USER answers there, 5 when not. Where a direct way to USER is open already, that one is\n" +
 			"told and nothing is dialled.",
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if err := peer.CheckAddress(list[1]); err != nil {
+				return err
+			}
 			return p.withPeer(cmd.Context(), func(ctx context.Context, s *session) error {
 				f, err := do(ctx, s, func(c *api.Client) (peer.Found, error) { return c.Connect(ctx, list[0], list[1]) })
 				return p.found(list[0], f, err)

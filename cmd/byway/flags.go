@@ -187,6 +187,22 @@ func (f *flags) level() (slog.Level, error) {
 	return level, nil
 }
 
+// rendezvousAddress is what --rendezvous names, nil where it names nothing.
+func (f *flags) rendezvousAddress() (*rendezvous.Address, error) {
+	if f.rendezvous == "" {
+		return nil, nil
+	}
+	address, err := rendezvous.ParseAddress(f.rendezvous)
+	if err != nil {
+		hint := ""
+		if bad, ok := errors.AsType[*rendezvous.AddressError](err); ok {
+			hint = bad.Hint
+		}
+		return nil, usage("the address of the rendezvous is wrong: "+err.Error(), hint)
+	}
+	return &address, nil
+}
+
 // fit says whether a running peer is the one that --user and --rendezvous mean. It refuses what a peer that is being started refuses.
 func (f *flags) fit(st *peer.Status) error {
 	if f.user != "" {
@@ -195,16 +211,9 @@ func (f *flags) fit(st *peer.Status) error {
 			return usage("this home belongs to "+clean(st.User), "leave --user out, or use another --home")
 		}
 	}
-	if f.rendezvous == "" {
-		return nil
-	}
-	address, err := rendezvous.ParseAddress(f.rendezvous)
-	if err != nil {
-		hint := ""
-		if bad, ok := errors.AsType[*rendezvous.AddressError](err); ok {
-			hint = bad.Hint
-		}
-		return usage("the address of the rendezvous is wrong: "+err.Error(), hint)
+	address, err := f.rendezvousAddress()
+	if err != nil || address == nil {
+		return err
 	}
 	if st.Rendezvous.PeerID != "" && st.Rendezvous.PeerID != address.ID.String() {
 		return usage("this home is enrolled at another rendezvous", "use another --home for another rendezvous")

@@ -38,7 +38,7 @@ func (l *listening) run(ctx context.Context) (err error) {
 	}
 	s, err := l.p.open(ctx, need{enrol: true})
 	if err != nil {
-		return err
+		return drained(ctx, err)
 	}
 	defer s.closeInto(&err)
 	timed := ctx

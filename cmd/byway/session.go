@@ -42,6 +42,9 @@ type session struct {
 
 // open connects to the running peer, or starts one.
 func (p *program) open(ctx context.Context, n need) (*session, error) {
+	if _, err := p.flags.rendezvousAddress(); err != nil {
+		return nil, err
+	}
 	s := &session{p: p, need: n}
 	s.mu.Lock()
 	defer s.mu.Unlock()
