@@ -5,13 +5,12 @@ import (
 	"errors"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/byway-chat/byway/cmd/internal/ledger"
+	"github.com/byway-chat/byway/cmd/internal/terminal"
 	"github.com/byway-chat/byway/peer"
 )
 
@@ -37,12 +36,16 @@ func (p *program) Run(ctx context.Context, args []string) int {
 	root := p.root()
 	root.SetArgs(args)
 	root.SetIn(p.stdin)
-	root.SetOut(p.stdout)
+	out := terminal.NewOutput(p.stdout) // for help
+	root.SetOut(out)
 	root.SetErr(p.stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = out.Err()
+	}
 	code := exitCode(ctx, err)
 	if _, told := errors.AsType[outcome](err); err != nil && !told && code != exitInterrupted {
-		p.flags.json = p.flags.json || wantsJSON(args, p.getenv) // flags after a wrong one have not been read
+		p.flags.json = p.flags.json || terminal.WantsJSON(args, p.getenv("BYWAY_JSON")) // flags after a wrong one have not been read
 		p.tell(err)
 	}
 	return code
@@ -78,22 +81,6 @@ func (p *program) root() *cobra.Command {
 		p.labCommand(), p.demoCommand(), p.versionCommand(),
 	)
 	return root
-}
-
-// wantsJSON says whether a command line that cannot be read as a whole asks for JSON.
-func wantsJSON(args []string, getenv func(string) string) bool {
-	wanted, _ := strconv.ParseBool(getenv("BYWAY_JSON"))
-	for _, a := range args {
-		if a == "--" {
-			break
-		}
-		if a == "--json" {
-			wanted = true
-		} else if value, ok := strings.CutPrefix(a, "--json="); ok {
-			wanted, _ = strconv.ParseBool(value)
-		}
-	}
-	return wanted
 }
 
 // args makes cobra's complaint about arguments a usage error with a cure.

@@ -108,9 +108,8 @@ func (c *console) run(ctx context.Context) {
 	for lines.Scan() && ctx.Err() == nil {
 		c.stopWatching()
 		if err := c.line(ctx, lines.Text()); err != nil {
-			_, hint := verdict(err)
 			printer.Error(err.Error())
-			printer.Hint(hint)
+			printer.Hint(verdictOf(err).hint)
 		}
 	}
 }

@@ -51,35 +51,61 @@ func usagef(format string, args ...any) error { return &usageError{err: fmt.Erro
 func (p *program) run(args []string) int {
 	root := p.command()
 	root.SetArgs(args)
+	out := terminal.NewOutput(p.out)
+	root.SetOut(out)
 	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		err = out.Err()
+	}
 	if err == nil {
 		return exitDone
 	}
-	code, hint := verdict(err)
+	v := verdictOf(err)
+	if _, told := errors.AsType[toldError](err); !told && terminal.WantsJSON(args, "") {
+		_ = writeJSON(p.out, errorEvent{V: 1, Seq: 1, Type: "error", Code: v.code, Message: err.Error(), Hint: v.hint})
+	}
 	printer := terminal.NewPrinter("rendezvous", p.err, terminal.UTF8(p.getenv))
 	printer.Error(err.Error())
-	printer.Hint(hint)
-	return code
+	printer.Hint(v.hint)
+	return v.exit
 }
 
-// verdict maps an error to its exit code and to the cure, where one is known.
-func verdict(err error) (code int, hint string) {
+// errorEvent is what --json prints of an error, as byway does.
+type errorEvent struct {
+	V       int    `json:"v"`
+	Seq     int    `json:"seq"`
+	Type    string `json:"type"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// toldError is an error that the object on standard output has told already.
+type toldError struct{ error }
+
+// verdict is the exit code for an error, its code in JSON, and the cure, where one is known.
+type verdict struct {
+	exit       int
+	code, hint string
+}
+
+func verdictOf(err error) verdict {
 	if setup, ok := errors.AsType[*server.SetupError](err); ok {
 		if setup.Usage {
-			return exitUsage, setup.Hint
+			return verdict{exitUsage, "usage", setup.Hint}
 		}
-		return exitFailed, setup.Hint
+		return verdict{exitFailed, "failed", setup.Hint}
 	}
 	if mistake, ok := errors.AsType[*usageError](err); ok {
-		return exitUsage, cmp.Or(mistake.hint, "run `rendezvous --help`, or a command with --help")
+		return verdict{exitUsage, "usage", cmp.Or(mistake.hint, "run `rendezvous --help`, or a command with --help")}
 	}
 	switch {
 	case errors.Is(err, admin.ErrNotServing):
-		return exitNotServing, "start it with `rendezvous serve`, or name its data directory with --data DIR"
+		return verdict{exitNotServing, "rendezvous-unreachable", "start it with `rendezvous serve`, or name its data directory with --data DIR"}
 	case rendezvous.CodeOf(err) == rendezvous.CodeNoSuchUser:
-		return exitNoSuchUser, hintUsers
+		return verdict{exitNoSuchUser, string(rendezvous.CodeNoSuchUser), hintUsers}
 	}
-	return exitFailed, ""
+	return verdict{exitFailed, "failed", ""}
 }
 
 // command builds the tree of commands.
@@ -93,7 +119,6 @@ func (p *program) command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(p.in)
-	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err: err} })
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -71,8 +71,8 @@ func TestSettings(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tt.wrong) {
 					t.Errorf("got %v, want %q", err, tt.wrong)
 				}
-				if code, hint := verdict(err); code != exitUsage || hint == "" {
-					t.Errorf("got exit code %d, hint %q", code, hint)
+				if v := verdictOf(err); v.exit != exitUsage || v.hint == "" {
+					t.Errorf("got %+v", v)
 				}
 				return
 			}

@@ -76,6 +76,8 @@ func (p *program) healthCommand() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
+			case s.Health != "ok" && asJSON:
+				return toldError{errors.New(s.Health)}
 			case s.Health != "ok":
 				return errors.New(s.Health)
 			case asJSON:
