@@ -93,7 +93,9 @@ func (c *core) outcome(now time.Time, o *client.Outcome) {
 		case rendezvous.Outcome_REFUSED:
 			wait := time.Duration(min(o.RetryAfterMs, uint64(time.Hour.Milliseconds()))) * time.Millisecond
 			c.engine.Refused(now, s.To, s.Device, s.N, string(o.Code), wait)
-		default: // taken: the device's own acknowledgement says more
+		case rendezvous.Outcome_TAKEN:
+			c.engine.Taken(now, s.To, s.Device, s.N)
+		default:
 		}
 	}
 }

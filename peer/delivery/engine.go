@@ -26,6 +26,7 @@ type Engine struct {
 	ackDue   map[Device]*remote    // those to which an acknowledgement is due
 	holding  map[*account]struct{} // those whose outbox is not empty
 	timed    map[*remote]struct{}  // those to which something is due at some time
+	refusing map[*remote]struct{}  // those for which the rendezvous takes nothing
 	missing  map[*remote]struct{}  // those from which a message is missing that nobody has been told of
 	past     Past
 	relayUp  bool
@@ -37,7 +38,7 @@ func New(self Account, s Snapshot, l Limits) *Engine {
 	e := &Engine{
 		limits: l.withDefaults(), self: self,
 		accounts: map[Account]*account{}, devices: map[Device]*remote{}, ackDue: map[Device]*remote{},
-		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{}, missing: map[*remote]struct{}{}, past: s.Past,
+		holding: map[*account]struct{}{}, timed: map[*remote]struct{}{}, refusing: map[*remote]struct{}{}, missing: map[*remote]struct{}{}, past: s.Past,
 	}
 	if e.past == nil {
 		e.past = noPast{}

@@ -67,7 +67,7 @@ func (e *Engine) pump(now time.Time, a *account, r *remote) {
 			break
 		}
 		via := e.choose(o.Policy, r)
-		if via == "" || !r.inTurn(o, via) {
+		if via == "" || !r.inTurn(o, via) || r.refuses(now, via) {
 			r.hole = cmp.Or(r.hole, o.N)
 			continue
 		}
@@ -76,6 +76,7 @@ func (e *Engine) pump(now time.Time, a *account, r *remote) {
 	if wanted && r.direct == "" {
 		e.notice(NoticeWanted{Account: a.name, Device: r.device})
 	}
+	e.tellAllHeld(now, r)
 }
 
 // tellVoid tells a device of what was given up and stands next to be acknowledged. What was given up before anything later was sent needs no
@@ -84,7 +85,7 @@ func (e *Engine) tellVoid(now time.Time, a *account, r *remote) {
 	for o := r.lowest(); o != nil && o.Void; o = r.lowest() {
 		c := o.copyFor(r)
 		if o.N <= r.top {
-			if via := e.choose(Auto, r); via != "" && c.phase == Waiting && !now.Before(c.due) {
+			if via := e.choose(Auto, r); via != "" && c.phase == Waiting && !now.Before(c.due) && !r.refuses(now, via) {
 				e.attempt(now, a, o, c, via)
 			}
 			return
@@ -111,8 +112,11 @@ func (e *Engine) relays(r *remote) bool { return e.relayUp && !r.barred }
 func (e *Engine) attempt(now time.Time, a *account, o *outgoing, c *copyState, via Way) {
 	r := c.to
 	c.phase, c.via = Sent, via
-	e.setDue(c, now.Add(min(e.limits.Resend<<min(c.attempts, 10), maxResend)))
+	e.setDue(c, now.Add(e.backOff(c.attempts)))
 	c.attempts++
+	if via == WayRelay && r.refused != nil {
+		r.refused.probe = c.due // unless its answer comes, there is no other one before
+	}
 	r.turns++
 	c.turn = r.turns
 	if !c.flying {
@@ -160,6 +164,7 @@ func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 	if c == nil || c.phase == kept {
 		return
 	}
+	e.through(c)
 	c.land()
 	c.phase, c.attempts = Stored, 0
 	e.setDue(c, time.Time{})
@@ -172,23 +177,6 @@ func (e *Engine) Stored(now time.Time, to Account, d Device, n uint64) {
 	}
 	c.to.turn()
 	e.pump(now, a, c.to)
-}
-
-// Refused says that the rendezvous did not take the copy for a device. It stays in the outbox and is tried again after the wait.
-func (e *Engine) Refused(now time.Time, to Account, d Device, n uint64, reason string, wait time.Duration) {
-	_, o, c := e.copyOf(to, d, n)
-	if c == nil || c.phase == Stored || c.phase == kept || c.phase == Sent && c.via.IsDirect() { // the last: only its double was refused
-		return
-	}
-	c.phase = Waiting
-	e.setDue(c, now.Add(max(wait, min(e.limits.Resend<<min(c.attempts, 10), maxResend))))
-	if reason == "no-such-device" {
-		e.notice(NoticeStale{Account: to})
-	}
-	if o.progress.Stage == StageAccepted && o.progress.Reason != reason {
-		o.progress.Reason = reason
-		e.notice(NoticeProgress{To: o.To, N: o.N, ID: o.ID, CopyOf: o.CopyOf, Progress: o.progress})
-	}
 }
 
 // advance raises the stage of a message; a lower or equal one is ignored. Only that it was delivered all the same undoes a failure.
@@ -256,6 +244,7 @@ func (r *remote) stuck() bool {
 // arrivedThere handles that a device has a message on its disk. Only when it has all before it too, its word is final: see setBack. stuck says that
 // what it does not have before it is not on its way.
 func (e *Engine) arrivedThere(now time.Time, a *account, o *outgoing, c *copyState, receipt *Receipt, final, stuck bool) {
+	e.through(c)
 	p := Progress{Stage: StageDelivered, Way: c.via}
 	if stuck && !final {
 		p.Reason = EarlierWaits

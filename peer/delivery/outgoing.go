@@ -110,6 +110,7 @@ type remote struct {
 
 	// Our sending side. What stands before low is done with; what stands from at on has not been looked at since something changed.
 	low, at *outgoing
+	refused *refusal  // nil: as far as is known the rendezvous takes what is for it
 	flying  int       // copies that take room in the window
 	turns   uint64    // attempts made
 	hole    uint64    // lowest number before at that found no way; 0: none
@@ -160,6 +161,9 @@ func (e *Engine) append(a *account, o *outgoing) {
 		if r.at == nil {
 			r.at = o
 		}
+		if r.refused != nil && r.refused.untold == nil {
+			r.refused.untold = o
+		}
 	}
 }
 
@@ -172,6 +176,9 @@ func (e *Engine) take(a *account, o *outgoing) {
 		}
 		if r.at == o {
 			r.at = o.next
+		}
+		if r.refused != nil && r.refused.untold == o {
+			r.refused.untold = o.next
 		}
 	}
 	if a.outbox.first == nil {

@@ -9,7 +9,9 @@ import (
 func (e *Engine) DirectUp(now time.Time, name Account, d Device, w Way) {
 	r := e.remote(name, d)
 	r.direct, r.doubt = w, false
-	e.again(now, e.account(name), r, func(c *copyState) bool { return c.phase == Sent && c.via.IsDirect() })
+	e.again(now, e.account(name), r, func(c *copyState) bool {
+		return c.phase == Sent && c.via.IsDirect() || c.phase == Waiting && !c.due.IsZero() // what waited for its time has its way now
+	})
 }
 
 // DirectDown says that the direct way to a device is closed. What it carried without an acknowledgement goes by the next way.
@@ -49,6 +51,9 @@ func (e *Engine) mayRelay(o *outgoing, r *remote) bool {
 func (e *Engine) RelayUp(now time.Time) {
 	e.relayUp = true
 	for _, r := range e.devices {
+		if r.refused != nil {
+			r.refused.probe = now // perhaps it takes again what it has refused on another connection
+		}
 		r.rewind()
 		e.pump(now, e.account(r.account), r)
 	}
@@ -75,17 +80,19 @@ func (e *Engine) Relayed(now time.Time, name Account, d Device, allowed bool) {
 }
 
 // Online says whether a device is connected to the rendezvous. One that has come back and does not acknowledge what was stored
-// for it is sent it again: the mailbox may have been lost.
+// for it is sent it again: the mailbox may have been lost. What was refused is tried again at once.
 func (e *Engine) Online(now time.Time, name Account, d Device, online bool) {
 	r := e.remote(name, d)
-	if online && !r.online {
+	came := online && !r.online
+	r.online = online
+	if came {
 		for o := r.lowest(); o != nil; o = o.next {
 			if c := o.copyFor(r); c != nil && c.phase == Stored {
 				e.setDue(c, now.Add(2*e.limits.Resend))
 			}
 		}
+		e.retryNow(now, r)
 	}
-	r.online = online
 }
 
 // again makes the copies that lost their way wait, and sends them by another that is open.
@@ -130,6 +137,7 @@ func (e *Engine) Tick(now time.Time) {
 			e.resendDue(now, r)
 		}
 	}
+	e.probeDue(now)
 	e.tellMissing(now)
 }
 
@@ -182,6 +190,11 @@ func (e *Engine) NextTick() time.Time {
 	for r := range e.timed {
 		if r.direct != "" || e.relays(r) { // else nothing can be sent again, and a way that opens has everything looked at
 			next = sooner(next, r.timer)
+		}
+	}
+	for r := range e.refusing {
+		if e.relays(r) {
+			next = sooner(sooner(next, r.refused.probe), r.refused.tellAt)
 		}
 	}
 	for r := range e.missing {
