@@ -83,6 +83,9 @@ func (c *core) delivered(d *rendezvous.Delivery) {
 func (c *core) outcome(now time.Time, o *client.Outcome) {
 	sends := c.submits[o.ID]
 	delete(c.submits, o.ID)
+	if o.State == rendezvous.Outcome_REFUSED && len(sends) > 0 {
+		c.unopened(sends[0].Device, func(s *sender) bool { return s.opening == o.ID })
+	}
 	for _, s := range sends {
 		if s.N == 0 {
 			continue

@@ -28,6 +28,7 @@ type sender struct {
 	begun     time.Time
 	bundleSeq uint64
 	by        *link.Link // that its opening went by; nil: the rendezvous
+	opening   uint64     // number of the envelope that took its opening to the rendezvous; 0: none did
 }
 
 // freshSession is how old a session may be for its opening to have been lost, when the link that carried it was heard last.
@@ -36,6 +37,16 @@ const freshSession = 2 * time.Second
 // lost reports whether the opening may be lost with the link that has carried it: then what goes by another way could not be opened there.
 func (s *sender) lost() bool {
 	return s.by != nil && (s.by.Doubtful() || s.by.Err() != nil) && s.begun.Add(freshSession).After(s.by.Heard())
+}
+
+// opens reports whether nothing but its opening was sealed yet.
+func (s *sender) opens() bool { return s.chain.Count() == 1 }
+
+// unopened forgets the session of a device whose opening has not left, or was refused: nothing that is sealed in it could be opened there.
+func (c *core) unopened(d delivery.Device, lost func(s *sender) bool) {
+	if s := c.senders[d]; s != nil && lost(s) {
+		delete(c.senders, d)
+	}
 }
 
 // lasts reports whether the session has room for so many envelopes more, and need not be replaced for another reason.
@@ -151,6 +162,7 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 			}
 			continue
 		}
+		c.unopened(p.device, (*sender).opens)
 		c.log.Debug("payload could not leave", slog.String("way", string(p.via)), slog.Any("error", err))
 		for _, s := range p.sends {
 			c.engine.Unsent(now, s)
@@ -191,5 +203,8 @@ func (c *core) transmit(d *device, p *parcel, envelope []byte) error {
 		p.sends[i].Payload = delivery.Payload{} // the bodies are in the outbox: this is only to know what an Outcome is about
 	}
 	c.submits[id] = p.sends
+	if s := c.senders[p.device]; s != nil && s.opens() {
+		s.opening = id
+	}
 	return nil
 }

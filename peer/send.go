@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -411,7 +412,11 @@ func (p *Peer) Receipt(ctx context.Context, id string) (Receipt, error) {
 	}
 	for _, e := range entries {
 		if e.Own {
-			return receiptOf(e), nil
+			r := receiptOf(e)
+			if r.State == StateAccepted { // why it waits no disk knows
+				err = p.core.do(ctx, func() { r.Reason = p.core.engine.Waits(e.Peer, e.N) })
+			}
+			return r, err
 		}
 	}
 	return Receipt{}, &Error{Code: CodeFailed, Message: "no message of ours has that id"}
@@ -431,16 +436,26 @@ func receiptOf(e history.Entry) Receipt {
 // rank orders the states for Wait.
 var rank = map[State]int{StateAccepted: 0, StateStored: 1, StateDelivered: 2, StateRead: 3, StateFailed: 4}
 
-// Wait waits until a message has come at least as far as the given state, or has failed. When ctx ends first it returns the latest Receipt with
-// ctx's error.
-func (p *Peer) Wait(ctx context.Context, id string, until State) (Receipt, error) {
+// ReasonMailboxFull is the Reason of a message that is only accepted while the rendezvous keeps no more for its recipient, and ReasonRateLimited while
+// this account sends it too much at a time.
+const (
+	ReasonMailboxFull = delivery.MailboxFull
+	ReasonRateLimited = delivery.RateLimited
+)
+
+// Wait waits until a message has come at least as far as the given state, or has failed, or waits here for one of the reasons in unless. When ctx ends first
+// it returns the latest Receipt with ctx's error.
+func (p *Peer) Wait(ctx context.Context, id string, until State, unless ...string) (Receipt, error) {
 	if err := p.up(); err != nil {
 		return Receipt{}, err
 	}
 	events := p.hub.subscribe(EventOptions{})
 	defer events.Close()
 	r, err := p.Receipt(ctx, id)
-	if err != nil || rank[r.State] >= rank[until] {
+	enough := func() bool {
+		return rank[r.State] >= rank[until] || r.State == StateAccepted && slices.Contains(unless, r.Reason)
+	}
+	if err != nil || enough() {
 		return r, err
 	}
 	for e, err := range events.Events(ctx) {
@@ -458,7 +473,7 @@ func (p *Peer) Wait(ctx context.Context, id string, until State) (Receipt, error
 				return r, err
 			}
 		}
-		if rank[r.State] >= rank[until] {
+		if enough() {
 			return r, nil
 		}
 	}

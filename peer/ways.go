@@ -10,6 +10,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/byway-chat/byway/peer/delivery"
 	"github.com/byway-chat/byway/peer/route"
 	"github.com/byway-chat/byway/rendezvous/client"
 )
@@ -50,6 +51,7 @@ func (c *core) look(d *device) *route.Table {
 	d.ways.Near = d.heard(time.Now())
 	d.ways.Online = c.online[d.contact.Name][d.Fingerprint]
 	d.ways.Policy = c.policy(d.contact.Name)
+	d.ways.Full = c.engine.Refusal(d.Fingerprint) == delivery.MailboxFull
 	return &d.ways
 }
 

@@ -42,6 +42,47 @@ func TestSendOutcomes(t *testing.T) {
 	}
 }
 
+// TestSendOverQuota: a message that waits because the rendezvous takes no more ends with exit 9, which says so.
+func TestSendOverQuota(t *testing.T) {
+	const stays = "byway: hint: it stays queued here and leaves by itself while byway runs, as with `byway up`"
+	full := "byway: error: the mailbox of bob is full: the message is not stored there\n" + stays + ", when there is room or bob is online\n"
+	fast := "byway: error: the rendezvous takes no more from this account for now: the message to bob waits\n" + stays + "\n"
+	for _, tc := range []struct {
+		name, reason string
+		args         []string
+		code         int
+		stdout       string
+		stderr       string
+	}{
+		{"full", "mailbox-full", nil, 9, "", full},
+		{"full, to be stored", "mailbox-full", []string{"--wait", "stored"}, 9, "", full},
+		{"full, to be delivered", "mailbox-full", []string{"--wait", "delivered"}, 9, "", full},
+		{"full, and accepted is enough", "mailbox-full", []string{"--wait", "accepted"}, 0, "accepted for bob\n", ""},
+		{"too fast", "rate-limited", nil, 9, "", fast},
+		{"busy", "busy", nil, 4, "queued for bob: it leaves when byway runs and finds a way\n", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := startFake(t)
+			f.fate, f.reason = peer.StateAccepted, tc.reason
+			code, stdout, stderr := f.run(t.Context(), strings.NewReader(""), append([]string{"send", "bob", "hi"}, tc.args...)...)
+			if diff := cmp.Diff([]any{tc.code, tc.stdout, tc.stderr}, []any{code, stdout, stderr}); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	f := startFake(t)
+	f.fate, f.reason = peer.StateAccepted, "mailbox-full"
+	code, stdout, _ := f.run(t.Context(), strings.NewReader(""), "send", "--json", "bob", "hi")
+	var told []any
+	for _, o := range objects(t, stdout, false) {
+		told = append(told, o["type"], o["state"], o["reason"])
+	}
+	want := []any{"state", "accepted", nil, "state", "accepted", "mailbox-full", "error", nil, "mailbox-full"}
+	if diff := cmp.Diff(want, told); diff != "" || code != 9 {
+		t.Errorf("exit %d (-want +got):\n%s", code, diff)
+	}
+}
+
 // A running peer of somebody else must not carry out what was meant for another.
 func TestRunningPeerOfAnother(t *testing.T) {
 	const here = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"

@@ -26,6 +26,7 @@ type fakePeer struct {
 
 	mu     sync.Mutex
 	fate   peer.State
+	reason string        // of fate
 	block  chan struct{} // pings wait for it, when set
 	sent   []string
 	shown  string // the last message that was marked
@@ -36,7 +37,7 @@ type fakePeer struct {
 func startFake(t *testing.T, unshown ...peer.Event) *fakePeer {
 	t.Helper()
 	f := &fakePeer{
-		home: t.TempDir(), fate: peer.StateDelivered, done: make(chan struct{}),
+		home: t.TempDir(), fate: peer.StateDelivered, reason: "unreachable", done: make(chan struct{}),
 		states: map[string]peer.Receipt{}, events: make(chan peer.Event, 1024),
 	}
 	for _, e := range unshown {
@@ -99,10 +100,10 @@ func (f *fakePeer) send(w http.ResponseWriter, r *http.Request) {
 	receipt := peer.Receipt{ID: id, To: in.To, N: uint64(len(f.sent)), State: peer.StateAccepted}
 	f.events <- peer.Event{Type: peer.EventState, Re: in.Ref, ID: id, To: in.To, State: peer.StateAccepted}
 	if f.fate != peer.StateAccepted {
-		f.events <- peer.Event{Type: peer.EventState, Re: in.Ref, ID: id, To: in.To, State: f.fate, Way: peer.WayLAN, MS: &ms, Reason: "unreachable"}
+		f.events <- peer.Event{Type: peer.EventState, Re: in.Ref, ID: id, To: in.To, State: f.fate, Way: peer.WayLAN, MS: &ms, Reason: f.reason}
 	}
 	last := receipt
-	last.State, last.Way, last.MS, last.Reason = f.fate, peer.WayLAN, ms, "unreachable"
+	last.State, last.Way, last.MS, last.Reason = f.fate, peer.WayLAN, ms, f.reason
 	f.states[id] = last
 	answer(w, receipt)
 }

@@ -23,6 +23,8 @@ const (
 	// storedGrace is how long a message that is stored may still be delivered, when nothing was said about waiting: a recipient who is
 	// there but was slow for a moment takes it at once.
 	storedGrace = 150 * time.Millisecond
+	// fullGrace is how long a message for a full mailbox is waited for all the same: that of a recipient who is there empties.
+	fullGrace = 1500 * time.Millisecond
 )
 
 // sending is the send command.
@@ -41,7 +43,7 @@ func (p *program) sendCommand() *cobra.Command {
 		Use:   "send USER [TEXT | -]",
 		Short: "send a message and say how far it came, by which way, in how many ms",
 		Long: "Sends TEXT, or standard input where TEXT is - or is missing and standard input is not a terminal. Ends when the message is\n" +
-			"delivered (exit 0) or stored for a recipient who is away (exit 4); --wait says otherwise.",
+			"delivered (exit 0), stored for a recipient who is away (exit 4), or waits here because the recipient's mailbox is full (exit 9); --wait says otherwise.",
 		Args: args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			s.to = list[0]
@@ -154,17 +156,15 @@ func (s *sending) follow(ctx context.Context, sess *session, r peer.Receipt, end
 		if left <= 0 {
 			break
 		}
-		next, err := do(ctx, sess, func(c *api.Client) (peer.Receipt, error) { return c.Wait(ctx, r.ID, target, left) })
-		if err != nil {
-			return r, err
+		next, err := s.await(ctx, sess, r, target, left, peer.ReasonMailboxFull)
+		if err == nil && full(next) {
+			next, err = s.await(ctx, sess, next, target, min(time.Until(end), fullGrace), "")
 		}
-		if next.State != r.State {
-			if err := s.state(next); err != nil {
-				return next, err
-			}
+		if err != nil {
+			return next, err
 		}
 		r = next
-		if s.enough(r.State) {
+		if s.enough(r.State) || full(r) {
 			break
 		}
 	}
@@ -184,6 +184,23 @@ func (s *sending) refused(ctx context.Context, sess *session, r peer.Receipt) er
 		Code: peer.CodeNotSignedIn, Hint: st.Refusal.Hint, Reason: st.Refusal.Reason,
 		Message: fmt.Sprintf("not signed in: %s; the message to %s stays queued here", st.Refusal.Message, r.To),
 	}
+}
+
+// await waits for a state, or for the reason why it does not come, and prints with --json what is new. Without time it only asks.
+func (s *sending) await(ctx context.Context, sess *session, r peer.Receipt, target peer.State, left time.Duration, unless string) (peer.Receipt, error) {
+	next, err := do(ctx, sess, func(c *api.Client) (peer.Receipt, error) { return c.WaitUnless(ctx, r.ID, target, left, unless) })
+	if err != nil {
+		return r, err
+	}
+	if next.State != r.State || next.State == peer.StateAccepted && next.Reason != r.Reason {
+		err = s.state(next)
+	}
+	return next, err
+}
+
+// full reports whether a message waits for room in a mailbox.
+func full(r peer.Receipt) bool {
+	return r.State == peer.StateAccepted && r.Reason == peer.ReasonMailboxFull
 }
 
 func (s *sending) enough(state peer.State) bool {
@@ -231,6 +248,8 @@ func (s *sending) verdict(r peer.Receipt) error {
 		line = fmt.Sprintf("queued for %s: it leaves when byway runs and finds a way", to)
 		if s.wait == string(peer.StateAccepted) {
 			line, code = "accepted for "+to, exitDone
+		} else if err := overQuota(r); err != nil {
+			return err
 		}
 	}
 	if !s.p.flags.json {
@@ -242,6 +261,21 @@ func (s *sending) verdict(r peer.Receipt) error {
 		return nil
 	}
 	return code
+}
+
+// overQuota is the error of a message that waits here because the rendezvous takes no more for now, and nil for any other.
+func overQuota(r peer.Receipt) error {
+	e := &peer.Error{Reason: r.Reason, Hint: "it stays queued here and leaves by itself while byway runs, as with `byway up`"}
+	switch r.Reason {
+	case peer.ReasonMailboxFull:
+		e.Code, e.Message = peer.CodeOverQuota, fmt.Sprintf("the mailbox of %s is full: the message is not stored there", r.To)
+		e.Hint += fmt.Sprintf(", when there is room or %s is online", r.To)
+	case peer.ReasonRateLimited:
+		e.Code, e.Message = peer.CodeRateLimited, fmt.Sprintf("the rendezvous takes no more from this account for now: the message to %s waits", r.To)
+	default:
+		return nil
+	}
+	return e
 }
 
 // failed is the error of a message that will never arrive. Reasons are codes where one fits; anything else is a way that was missing.

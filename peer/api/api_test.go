@@ -57,6 +57,13 @@ func TestVerbs(t *testing.T) {
 			return err
 		}, sent{"bob", "hi \u202e\x1b[2J", peer.SendOptions{Way: "relay", Ref: "x:7"}}},
 		{"wait", func(c *Client) error { return drop(c.Wait(ctx, "a/b?c", peer.StateDelivered, time.Second)) }, "wait a/b?c"},
+		{"wait unless", func(c *Client) error {
+			r, err := c.WaitUnless(ctx, "m1", peer.StateStored, time.Second, peer.ReasonMailboxFull)
+			if want := (peer.Receipt{ID: "m1", State: peer.StateAccepted, Reason: "mailbox-full"}); err == nil && r != want {
+				t.Errorf("got receipt %+v, want %+v", r, want)
+			}
+			return err
+		}, "wait m1 unless mailbox-full"},
 		{"wait accepted", func(c *Client) error { return drop(c.Wait(ctx, "m1", peer.StateAccepted, 0)) }, "receipt m1"},
 		{"receipt", func(c *Client) error { return drop(c.Receipt(ctx, "m1")) }, "receipt m1"},
 		{"history", func(c *Client) error {

@@ -55,7 +55,15 @@ func (c *Client) Send(ctx context.Context, to, body string, o peer.SendOptions) 
 
 // Wait returns the message's receipt when it has come to until or has failed, and the latest one when timeout (at most 1 h) is over.
 func (c *Client) Wait(ctx context.Context, id string, until peer.State, timeout time.Duration) (peer.Receipt, error) {
+	return c.WaitUnless(ctx, id, until, timeout, "")
+}
+
+// WaitUnless is Wait that returns too when the message is only accepted and waits for this reason. An older peer waits all the same.
+func (c *Client) WaitUnless(ctx context.Context, id string, until peer.State, timeout time.Duration, reason string) (peer.Receipt, error) {
 	q := url.Values{"wait": {string(until)}, "timeout_ms": {strconv.FormatInt(max(1, min(timeout, maxWait).Milliseconds()), 10)}}
+	if reason != "" {
+		q.Set("unless", reason)
+	}
 	return get[peer.Receipt](ctx, c, "/v1/receipts/"+url.PathEscape(id), q)
 }
 

@@ -41,7 +41,10 @@ func (f *fake) Send(_ context.Context, to, body string, o peer.SendOptions) (pee
 	return peer.Receipt{ID: "m1", To: to, N: 1, State: peer.StateAccepted, Sent: time.Unix(1, 5).UTC()}, f.note(sent{to, body, o})
 }
 
-func (f *fake) Wait(ctx context.Context, id string, until peer.State) (peer.Receipt, error) {
+func (f *fake) Wait(ctx context.Context, id string, until peer.State, unless ...string) (peer.Receipt, error) {
+	if len(unless) > 0 {
+		return peer.Receipt{ID: id, State: peer.StateAccepted, Reason: unless[0]}, f.note("wait " + id + " unless " + unless[0])
+	}
 	if f.wait != nil {
 		return f.wait(ctx, id, until)
 	}

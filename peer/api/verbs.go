@@ -34,6 +34,7 @@ type receiptInput struct {
 	ID        string `path:"id" maxLength:"256"`
 	Wait      string `query:"wait" enum:"accepted,stored,delivered,read" doc:"answer when this state is reached or the time is over"`
 	TimeoutMS int64  `query:"timeout_ms" minimum:"0" maximum:"3600000"`
+	Unless    string `query:"unless" maxLength:"64" doc:"answer also when it is only accepted, and waits for this reason"`
 }
 
 type historyInput struct {
@@ -133,6 +134,9 @@ func messageRoutes(api huma.API, n node) {
 		if in.Wait == "" {
 			return n.Receipt(ctx, in.ID)
 		}
+		if in.Unless != "" {
+			return wait(ctx, n, in.ID, peer.State(in.Wait), in.TimeoutMS, in.Unless)
+		}
 		return wait(ctx, n, in.ID, peer.State(in.Wait), in.TimeoutMS)
 	})
 	verb(api, http.MethodGet, "/v1/history", "Messages, oldest first", func(ctx context.Context, in *historyInput) ([]peer.HistoryEntry, error) {
@@ -153,7 +157,7 @@ func messageRoutes(api huma.API, n node) {
 }
 
 // wait holds the request until the state or the end of the time, which is an answer and no error: the receipt says how far it came.
-func wait(ctx context.Context, n node, id string, until peer.State, ms int64) (peer.Receipt, error) {
+func wait(ctx context.Context, n node, id string, until peer.State, ms int64, unless ...string) (peer.Receipt, error) {
 	if until == peer.StateAccepted {
 		return n.Receipt(ctx, id)
 	}
@@ -163,7 +167,7 @@ func wait(ctx context.Context, n node, id string, until peer.State, ms int64) (p
 	}
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	r, err := n.Wait(timed, id, until)
+	r, err := n.Wait(timed, id, until, unless...)
 	if err != nil && timed.Err() != nil && ctx.Err() == nil && r.ID != "" {
 		return r, nil
 	}

@@ -78,6 +78,8 @@ func (t *Table) stands(s *Surroundings, w delivery.Way) Reason {
 		return RendezvousUnreachable
 	case w == delivery.WayRelay && !t.Online:
 		return PeerOffline
+	case w == delivery.WayMailbox && t.Full:
+		return MailboxFull
 	}
 	return ""
 }

@@ -30,6 +30,7 @@ const (
 	BetterWayOpen         Reason = "better-way-open"
 	PeerOffline           Reason = "peer-offline"
 	RendezvousUnreachable Reason = "rendezvous-unreachable"
+	MailboxFull           Reason = "mailbox-full"
 )
 
 // explanation is what a person is told of a reason.
@@ -102,6 +103,10 @@ var explanations = map[Reason]explanation{
 		"The rendezvous cannot be reached from here.",
 		"Check that it runs and that this device has a network.",
 	},
+	MailboxFull: {
+		"The rendezvous keeps no more messages for the contact: its mailbox, or this account's share of it, is full.",
+		"Nothing has to be done: what is to be sent waits here, and leaves while byway runs when the mailbox has room again or USER is online.",
+	},
 }
 
 // telling has all reasons for having no direct way to a device: the first tell most to somebody who needs one. What can be changed here comes first, then
@@ -109,7 +114,7 @@ var explanations = map[Reason]explanation{
 var telling = []Reason{
 	PolicyHere,
 	SymmetricNATHere, SymmetricNATBoth, SymmetricNATThere, UDPBlockedHere, UDPBlockedThere, IPv6OneSide, SameLANUnreachable, InboundBlocked, PunchFailed,
-	PolicyThere, MulticastFiltered, NoCommonNetwork, NoPublicAddress, LinkLost, NotTriedYet, RendezvousUnreachable, NoAddressKnown, PeerOffline, BetterWayOpen,
+	PolicyThere, MulticastFiltered, NoCommonNetwork, NoPublicAddress, LinkLost, NotTriedYet, RendezvousUnreachable, MailboxFull, NoAddressKnown, PeerOffline, BetterWayOpen,
 }
 
 // MostTelling returns which of several reasons, one for each device of a contact, tells most about why there is no direct way to any of them. Of none it returns

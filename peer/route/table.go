@@ -63,6 +63,7 @@ type Table struct {
 	Online    bool      // at the rendezvous
 	Near      bool      // it announces itself on this network
 	Urgent    bool      // messages wait, and no other way is open
+	Full      bool      // the rendezvous keeps no more for it
 
 	dial  attempt
 	punch attempt
