@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -161,9 +162,15 @@ func TestResumeOfAnotherProcess(t *testing.T) {
 		for i := range ringSize {
 			h.publish(state(fmt.Sprint(i)))
 		}
-		got := strings.Fields(read(t, h.subscribe(EventOptions{After: 2})))
-		if want := "events-lost ready m3 m5 m9 0"; len(got) != 5+ringSize || strings.Join(got[:6], " ") != want {
-			t.Errorf("got %d events beginning %q, want %q", len(got), got[:6], want)
+		for _, row := range []struct {
+			after uint64
+			want  string
+		}{{1, "events-lost ready m3 m5 m8 m9 0"}, {2, "m8 m9 0"}} { // x is gone, and nothing after it
+			got := strings.Fields(read(t, h.subscribe(EventOptions{After: row.after})))
+			begin := len(strings.Fields(row.want))
+			if len(got) != begin-1+ringSize || strings.Join(got[:begin], " ") != row.want {
+				t.Errorf("after %d: got %d events beginning %q, want %q", row.after, len(got), got[:begin], row.want)
+			}
 		}
 	})
 }
@@ -258,11 +265,12 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// TestSlowReaderOfMessages wants a reader who asked for what no face has shown to get the messages that it has lost, and none twice.
-func TestSlowReaderOfMessages(t *testing.T) {
+// TestFloodOfMessages wants a reader who asked for what no face has shown to lose nothing because of many messages: those that the hub has no more come from the
+// history, none twice, and all else that was told comes too.
+func TestFloodOfMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()
-		history := &shelf{page: 2}
+		history := &shelf{page: 100}
 		h.open(history.unseen)
 		h.publish(ready())
 		s, plain := h.subscribe(EventOptions{Unshown: true}), h.subscribe(EventOptions{})
@@ -274,22 +282,97 @@ func TestSlowReaderOfMessages(t *testing.T) {
 		}
 		arrive(1, 2)
 		want(t, read(t, s), "ready m1 m2")
-		arrive(3)
-		want(t, read(t, s), "m3")
-		arrive(4, 5, 6)
-		for i := range ringSize - 1 {
-			h.publish(state(fmt.Sprint(i)))
+		next := int64(3)
+		for _, count := range []int64{ringSize - 1, ringSize, ringSize + 1, 3*ringSize + 7} {
+			h.publish(state("before"))
+			first := next
+			for ; next < first+count; next++ {
+				arrive(next)
+			}
+			h.publish(state("after"))
+			got := strings.Fields(read(t, s))
+			var letters []string
+			others := strings.Join(slices.DeleteFunc(got, func(l string) bool {
+				if l[0] == 'm' {
+					letters = append(letters, l)
+				}
+				return l[0] == 'm'
+			}), " ")
+			want(t, others, "before after")
+			for i, l := range letters {
+				if l != fmt.Sprint("m", first+int64(i)) {
+					t.Fatalf("of %d messages: got %s in place %d, want m%d", count, l, i, first+int64(i))
+				}
+			}
+			if len(letters) != int(count) {
+				t.Errorf("got %d messages, want %d", len(letters), count)
+			}
 		}
-		arrive(7)
-		got := strings.Fields(read(t, s))
-		want(t, strings.Join(got[:6], " "), "events-lost m4 m5 m6 m7 0")
-		if len(got) != 5+ringSize-1 {
-			t.Errorf("got %d events, want %d", len(got), 5+ringSize-1)
+		got := strings.Fields(read(t, plain)) // it did not ask for a history
+		if len(got) != 1+1+ringSize+8 || got[1] != "events-lost" {
+			t.Errorf("got %d events beginning %q, want that some are lost", len(got), got[:4])
 		}
-		arrive(8)
-		want(t, read(t, s), "m8")
-		got = strings.Fields(read(t, plain))
-		want(t, strings.Join(got[:3], " "), "ready events-lost 1")
+	})
+}
+
+// TestFloodWhileReading publishes messages as fast as they are read from the history: what else is told comes all the same.
+func TestFloodWhileReading(t *testing.T) {
+	h := newHub()
+	history := &shelf{page: 64}
+	h.open(history.unseen)
+	h.publish(ready())
+	s := h.subscribe(EventOptions{Unshown: true})
+	next := int64(1)
+	arrive := func(n int) {
+		history.mu.Lock()
+		defer history.mu.Unlock()
+		for range n {
+			history.orders = append(history.orders, next)
+			h.publish(message(next))
+			next++
+		}
+	}
+	arrive(2 * ringSize)
+	h.publish(state("x"))
+	read := int64(0)
+	for e, err := range s.Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == EventMessage {
+			if read++; e.Order != read {
+				t.Fatalf("got message %d, want %d", e.Order, read)
+			}
+			if read > 5*ringSize {
+				t.Fatal("nothing but messages comes")
+			}
+			arrive(1)
+		}
+		if e.ID == "x" {
+			break
+		}
+	}
+}
+
+// TestResumeBehind wants a reader who resumes behind what is lost to be told so, and one who does not to lose nothing.
+func TestResumeBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		h.publish(ready())
+		for i := range 2 * ringSize {
+			h.publish(message(int64(i + 1)))
+			if i%2 == 1 {
+				h.publish(state(fmt.Sprint(i + 1)))
+			}
+		}
+		for _, row := range []struct {
+			after uint64
+			want  string
+		}{{2, "events-lost"}, {h.last - 3, "m8191 m8192 8192"}, {h.last - 4, "8190 m8191 m8192 8192"}} {
+			if got := read(t, h.subscribe(EventOptions{After: row.after})); !strings.HasPrefix(got, row.want) {
+				t.Errorf("after %d: got %.60q, want %q", row.after, got, row.want)
+			}
+		}
 	})
 }
 
