@@ -13,6 +13,8 @@ type hub struct {
 	mu      sync.Mutex
 	letters ring                                                    // guarded by mu; messages
 	others  ring                                                    // guarded by mu; all other events
+	faces   int                                                     // guarded by mu; readers who want what no face has shown
+	kept    []Event                                                 // guarded by mu; what is told once, and no face was there to read: at most maxKept
 	last    uint64                                                  // guarded by mu; seq of the newest, 0: none
 	ready   *Event                                                  // guarded by mu; what a late subscriber is told first
 	there   map[string]bool                                         // guarded by mu; users who are online as far as readers know
@@ -34,6 +36,20 @@ func (h *hub) publish(events ...Event) {
 		h.numberLocked(&events[i])
 	}
 	h.wakeLocked()
+}
+
+// maxKept is how many events wait for a face; older ones go.
+const maxKept = 4
+
+// tellFace publishes what nobody tells again: where no face is there, it is kept for the next.
+func (h *hub) tellFace(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.publishLocked(e)
+	if h.faces == 0 {
+		e.V = 1
+		h.kept = append(h.kept[max(0, len(h.kept)-maxKept+1):], e)
+	}
 }
 
 func (h *hub) publishLocked(e Event) {

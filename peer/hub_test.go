@@ -376,6 +376,30 @@ func TestResumeBehind(t *testing.T) {
 	})
 }
 
+// TestKeptForAFace wants what is told once to wait for the first reader who is a face, and to be told once.
+func TestKeptForAFace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		notice := func(code string) Event { return Event{Type: EventError, Code: code} }
+		h.publish(ready())
+		for i := range maxKept + 1 {
+			h.tellFace(notice(fmt.Sprint("n", i)))
+		}
+		want(t, read(t, h.subscribe(EventOptions{})), "ready")
+		s := h.subscribe(EventOptions{Unshown: true})
+		h.tellFace(notice("now"))
+		want(t, read(t, s), "ready n1 n2 n3 n4 now")
+		want(t, read(t, h.subscribe(EventOptions{Unshown: true})), "ready")
+		h = newHub()
+		s = h.subscribe(EventOptions{Unshown: true})
+		h.publish(ready())
+		s.Close()
+		s.Close()
+		h.tellFace(notice("later"))
+		want(t, read(t, h.subscribe(EventOptions{Unshown: true})), "ready later")
+	})
+}
+
 func TestEventsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()

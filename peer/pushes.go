@@ -107,7 +107,7 @@ func (c *core) outcome(now time.Time, o *client.Outcome) {
 func (c *core) refusals(conn *client.Conn, r *rendezvous.Refusals) {
 	since := time.UnixMilli(int64(min(r.GetSinceMs(), math.MaxInt64))).UTC()
 	c.log.Warn("the mailbox was full", slog.Uint64("refused", r.GetMessages()), slog.Uint64("accounts", r.GetAccounts()), slog.Time("since", since))
-	c.hub.publish(Event{
+	c.hub.tellFace(Event{
 		Type: EventError, Code: string(rendezvous.CodeMailboxFull),
 		Message: fmt.Sprintf("since %s your mailbox was too full for %d envelopes from %d accounts; their programs send them again",
 			since.Format(time.RFC3339), r.GetMessages(), r.GetAccounts()),

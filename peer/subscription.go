@@ -19,6 +19,7 @@ type Subscription struct {
 	behind  bool   // some of that is what the ring of messages has no more
 	lost    bool   // some is, of which it has not been told
 	replay  []Event
+	kept    []Event         // of the hub, with Seq 0; they come after ready
 	before  []Event         // what comes before all else: keys that were first seen with a message, and the message
 	met     map[string]bool // fingerprints of which it was told that they were first seen
 	shown   int64           // order of the newest message yielded: neither it nor what stands before it is yielded again
@@ -41,6 +42,13 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 			s.meets(h.others.at(place))
 		}
 	}
+	if s.backlog {
+		if len(s.before) == 0 { // else it begins with all that is here, this included
+			s.kept = h.kept
+		}
+		h.kept = nil
+		h.faces++
+	}
 	return s
 }
 
@@ -58,7 +66,16 @@ func (s *Subscription) beginAnewLocked() {
 const codeEventsLost = "events-lost"
 
 // Close ends the subscription; Events then ends too.
-func (s *Subscription) Close() { s.once.Do(func() { close(s.done) }) }
+func (s *Subscription) Close() {
+	s.once.Do(func() {
+		close(s.done)
+		s.hub.mu.Lock()
+		defer s.hub.mu.Unlock()
+		if s.backlog {
+			s.hub.faces--
+		}
+	})
+}
 
 // errSubscriptionEnd ends Events without an error for the caller.
 var errSubscriptionEnd = errors.New("subscription has ended")
@@ -126,6 +143,11 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 	if !s.told && h.ready != nil {
 		s.told = true
 		return *h.ready, true, nil, nil
+	}
+	if s.told && len(s.kept) > 0 {
+		e := s.kept[0]
+		s.kept = s.kept[1:]
+		return e, true, nil, nil
 	}
 	s.skipLocked()
 	if s.told && s.unshown && h.unseen != nil {
