@@ -13,12 +13,12 @@ import (
 // Times of a Mapper.
 const (
 	// lease is what is asked for, and half of what is granted is when it is renewed: a router that was switched off and on again has forgotten it, and what
-	// a killed program leaves behind is gone soon.
+	// a killed program leaves behind is gone soon. What is not renewed is good until its end all the same. One without an end is taken to be as long.
 	lease = 10 * time.Minute
 	// lookEvery is how often the default route is read: it costs no packet.
 	lookEvery = 5 * time.Second
 	askTime   = 8 * time.Second // for all questions at once
-	// againAfter is the wait after nothing came of it, doubled up to maxAgain; another gateway is asked at once.
+	// againAfter is the wait after nothing came of it, doubled up to maxAgain, and at most half of what is left of a lease; another gateway is asked at once.
 	againAfter = 30 * time.Second
 	maxAgain   = 15 * time.Minute
 	closeTime  = 500 * time.Millisecond // for giving back
@@ -50,8 +50,8 @@ type Mapper struct {
 	router   Router
 	own      netip.Addr
 	failures int
-	granted  time.Duration // the shortest of all
-	due      time.Time     // of the next question
+	ends     map[Port]time.Time // of what is mapped
+	due      time.Time          // of the next question
 }
 
 // Start begins to keep mappings, on a goroutine that Close ends.
@@ -66,7 +66,7 @@ func Start(o Options) *Mapper {
 		o.Finders = []Finder{NATPMP, UPnP}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	m := &Mapper{o: o, stop: stop, ended: make(chan struct{}), stir: make(chan struct{}, 1), status: Status{State: StateSearching}}
+	m := &Mapper{o: o, stop: stop, ended: make(chan struct{}), ends: map[Port]time.Time{}, stir: make(chan struct{}, 1), status: Status{State: StateSearching}}
 	if o.Off {
 		m.off.Store(true)
 		m.status.State = StateOff
@@ -149,7 +149,7 @@ func (m *Mapper) look(ctx context.Context, now time.Time) {
 	}
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	s := m.ask(asking, gateway)
+	s, whole := m.ask(asking, now, gateway)
 	if ctx.Err() != nil && s.State != StateMapped {
 		return // stopped: what there was is given back
 	}
@@ -158,15 +158,31 @@ func (m *Mapper) look(ctx context.Context, now time.Time) {
 		return
 	}
 	m.set(s)
-	if s.State == StateMapped {
+	if whole {
 		m.failures = 0
-		m.due = now.Add(max(m.granted/2, minRenew))
+		m.due = now.Add(max(m.left(now, s.Mappings)/2, minRenew))
 		return
 	}
-	m.router = nil
-	m.due = now.Add(min(againAfter<<min(m.failures, 10), maxAgain))
+	again := min(againAfter<<min(m.failures, 10), maxAgain)
 	m.failures++
-	m.o.Logger.Debug("no port is mapped", slog.String("gateway", gateway.String()), slog.String("why", string(s.State)))
+	if s.State == StateMapped {
+		left := m.left(now, s.Mappings)
+		again = min(again, max(left/2, minRenew), left)
+		m.o.Logger.Debug("ports of the router are not renewed", slog.String("gateway", gateway.String()), slog.Duration("left", left))
+	} else {
+		m.router = nil
+		m.o.Logger.Debug("no port is mapped", slog.String("gateway", gateway.String()), slog.String("why", string(s.State)))
+	}
+	m.due = now.Add(again)
+}
+
+// left is how long all of these mappings are good.
+func (m *Mapper) left(now time.Time, mappings []Mapping) time.Duration {
+	left := lease
+	for _, x := range mappings {
+		left = min(left, m.ends[x.Port].Sub(now))
+	}
+	return left
 }
 
 // rest gives mappings back and asks nothing more.
@@ -178,32 +194,41 @@ func (m *Mapper) rest(ctx context.Context, now time.Time, mappings []Mapping) {
 	m.due = now.Add(lookEvery)
 }
 
-// ask makes or renews all mappings.
-func (m *Mapper) ask(ctx context.Context, gateway netip.Addr) Status {
+// ask makes or renews all mappings. It returns what there is then: of what was not renewed all that has not come to its end, and false then
+// and where there is none.
+func (m *Mapper) ask(ctx context.Context, now time.Time, gateway netip.Addr) (s Status, whole bool) {
 	old := m.Status()
-	s := Status{State: StateNoAnswer, Gateway: gateway}
-	if m.router == nil {
-		m.router = m.find(ctx, gateway)
+	if m.router == nil || m.failures > 0 { // the one that is known may be at another place
+		if found := m.find(ctx, gateway); found != nil {
+			m.router = found
+		}
 	}
 	if m.router == nil {
-		return s
+		return Status{State: StateNoAnswer, Gateway: gateway}, false
 	}
-	s.State, s.Protocol = StateRefused, m.router.Protocol()
+	s = Status{State: StateRefused, Gateway: gateway, Protocol: m.router.Protocol()}
 	outer, err := m.router.External(ctx)
 	if err != nil {
-		s.State = StateNoAnswer
-		return s
+		if s.State, s.Mappings = StateMapped, m.lasting(now, old.Mappings); len(s.Mappings) == 0 {
+			s.State, s.Protocol = StateNoAnswer, ""
+		}
+		return s, false
 	}
-	m.granted = lease
+	whole = true
+	kept := slices.DeleteFunc(m.lasting(now, old.Mappings), func(x Mapping) bool { return x.External.Addr() != outer.Unmap() })
 	for _, p := range m.o.Ports {
 		external, granted, err := m.router.Map(ctx, p, wanted(old.Mappings, p), lease)
 		if err != nil || external == 0 {
 			m.o.Logger.Debug("the router maps no port", slog.String("port", p.String()), slog.Any("error", err))
+			if i := slices.IndexFunc(kept, func(x Mapping) bool { return x.Port == p }); i >= 0 {
+				s.Mappings, whole = append(s.Mappings, kept[i]), false
+			}
 			continue
 		}
-		if granted > 0 {
-			m.granted = min(m.granted, granted)
+		if granted <= 0 || granted > lease {
+			granted = lease
 		}
+		m.ends[p] = now.Add(granted)
 		s.Mappings = append(s.Mappings, Mapping{Port: p, External: netip.AddrPortFrom(outer.Unmap(), external)})
 	}
 	switch {
@@ -214,7 +239,12 @@ func (m *Mapper) ask(ctx context.Context, gateway netip.Addr) Status {
 	default:
 		s.State = StateMapped
 	}
-	return s
+	return s, whole && s.State == StateMapped
+}
+
+// lasting returns those of old mappings that have not come to their end.
+func (m *Mapper) lasting(now time.Time, old []Mapping) []Mapping {
+	return slices.DeleteFunc(slices.Clone(old), func(x Mapping) bool { return !now.Before(m.ends[x.Port]) })
 }
 
 // wanted is the outer port that a port has had, else its own number.

@@ -31,6 +31,7 @@ type world struct {
 	outer   netip.Addr
 	silent  bool // the router answers nothing
 	refuses bool
+	deaf    map[Port]bool    // it answers nothing about these
 	slow    time.Duration    // until it answers that a port is mapped
 	taken   map[uint16]bool  // outer ports that others have
 	granted time.Duration    // the longest lease that the router gives
@@ -107,7 +108,7 @@ func (w *world) External(context.Context) (netip.Addr, error) {
 func (w *world) Map(_ context.Context, p Port, wanted uint16, lease time.Duration) (uint16, time.Duration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.silent || w.refuses {
+	if w.silent || w.refuses || w.deaf[p] {
 		return 0, 0, errDown
 	}
 	if w.taken[wanted] {
@@ -227,6 +228,73 @@ func TestRestartedRouter(t *testing.T) {
 		time.Sleep(maxAgain + time.Second)
 		wantStatus(t, m, Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: mapped(quic.Number, tcp.Number)})
 	})
+}
+
+// TestUnansweredRenewal: a router that does not answer for a while keeps what it has granted, so that is told until its end, and not a moment longer.
+func TestUnansweredRenewal(t *testing.T) {
+	both := Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: mapped(quic.Number, tcp.Number)}
+	for _, granted := range []time.Duration{10 * time.Minute, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.granted = granted
+			m := w.start()
+			defer m.Close()
+			wantStatus(t, m, both)
+			w.change(func() { w.silent = true })
+			time.Sleep(granted - granted/10)
+			wantStatus(t, m, both)
+			w.change(func() { w.silent = false })
+			for range 600 {
+				time.Sleep(time.Second)
+				wantStatus(t, m, both)
+				if synctest.Wait(); !w.open() {
+					t.Fatalf("a port is shut that was told to be open")
+				}
+			}
+			w.change(func() { w.silent = true })
+			began := time.Now()
+			for w.open() {
+				wantStatus(t, m, both)
+				time.Sleep(time.Second)
+			}
+			time.Sleep(2 * time.Second)
+			wantStatus(t, m, Status{State: StateNoAnswer, Gateway: home})
+			if tries := w.asked; tries < 3 || tries > 30 {
+				t.Errorf("looked for the router %d times in %v", tries, time.Since(began))
+			}
+			if m.Close(); w.changes != 2 {
+				t.Errorf("the owner was told %d times", w.changes)
+			}
+		})
+	}
+}
+
+// TestHalfRenewed: of two ports the one that is not renewed is told until its end too, unless the router has got another address meanwhile.
+func TestHalfRenewed(t *testing.T) {
+	other := netip.MustParseAddr("45.0.0.8")
+	for _, moves := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			m := w.start()
+			defer m.Close()
+			synctest.Wait()
+			w.change(func() { w.deaf = map[Port]bool{tcp: true} })
+			want := mapped(quic.Number, tcp.Number)
+			if moves {
+				w.change(func() { w.outer = other })
+				want = []Mapping{{Port: quic, External: netip.AddrPortFrom(other, quic.Number)}}
+			}
+			time.Sleep(lease - time.Second)
+			wantStatus(t, m, Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: want})
+			time.Sleep(minRenew)
+			wantStatus(t, m, Status{State: StateMapped, Gateway: home, Protocol: "test", Mappings: want[:1]})
+			w.change(func() { w.deaf = nil })
+			time.Sleep(lease)
+			if m.Close(); len(w.leases) != 0 {
+				t.Errorf("not given back: %v", w.leases)
+			}
+		})
+	}
 }
 
 // TestOtherGateway: whoever goes from one network to another has mappings there within seconds, and none in between.
