@@ -60,6 +60,8 @@ type device struct {
 
 	place // where it is, as far as others than the directory tell
 
+	reached, published parsed // Reached and Addrs, parsed
+
 	inits   *rate.Limiter // of the sessions that it opens
 	resets  resets
 	blocked int // envelopes kept while it is not accepted

@@ -32,7 +32,7 @@ func now(t *testing.T) time.Time {
 	return latest.Add(time.Hour)
 }
 
-func peerID(t *testing.T, k *identity.Keyring) libpeer.ID {
+func peerID(t testing.TB, k *identity.Keyring) libpeer.ID {
 	t.Helper()
 	key, err := hostKey(k.Host)
 	if err != nil {
@@ -46,7 +46,7 @@ func peerID(t *testing.T, k *identity.Keyring) libpeer.ID {
 }
 
 // desk is a core that does not run: the test calls it as its goroutine would. Alice has the keys of device 0; the rendezvous that of device 7.
-func desk(t *testing.T) (*core, *Subscription) {
+func desk(t testing.TB) (*core, *Subscription) {
 	t.Helper()
 	keys := identitytest.Keyring(0)
 	key, err := hostKey(keys.Host)

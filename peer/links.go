@@ -57,12 +57,8 @@ func (c *core) reachable(a ma.Multiaddr) bool {
 // named lately.
 func (c *core) candidates(d *device) []ma.Multiaddr {
 	var out []ma.Multiaddr
-	for _, list := range [][]ma.Multiaddr{parseAddrs(d.Reached), parseAddrs(d.Addrs), d.near(time.Now())} {
-		for _, a := range list {
-			if c.reachable(a) && !ma.Contains(out, a) && len(out) < maxTried {
-				out = append(out, a)
-			}
-		}
+	for _, t := range c.targets(d) {
+		out = append(out, t.addr)
 	}
 	return out
 }

@@ -44,10 +44,13 @@ const (
 
 // nearby is one address of a device that somebody other than its owner has told.
 type nearby struct {
-	addr ma.Multiaddr
-	how  string
-	at   time.Time
+	target
+	how string
+	at  time.Time
 }
+
+// lasts reports whether it still counts: an announcement is repeated.
+func (n *nearby) lasts(now time.Time) bool { return n.how != foundByMDNS || now.Sub(n.at) < nearFor }
 
 // place is what is known of where a device is besides what it publishes. Owned by the core.
 type place struct {
@@ -120,12 +123,13 @@ func (c *core) sighted(now time.Time, d *device, how string, addrs ...ma.Multiad
 	tried := c.candidates(d)
 	news := false
 	for _, a := range addrs {
-		if !dialable(a) {
+		t, ok := targetOf(a)
+		if !ok {
 			continue
 		}
 		news = news || !ma.Contains(tried, a)
 		d.nearby = slices.DeleteFunc(d.nearby, func(n nearby) bool { return n.addr.Equal(a) })
-		d.nearby = append(d.nearby, nearby{addr: a, how: how, at: now})
+		d.nearby = append(d.nearby, nearby{target: t, how: how, at: now})
 	}
 	d.nearby = d.nearby[max(0, len(d.nearby)-maxNearby):]
 	if (news || d.link == nil) && now.Sub(d.renewed) >= renewApart {
@@ -148,11 +152,11 @@ func (d *device) heard(now time.Time) bool {
 }
 
 // near returns where a device was heard or named lately, the latest first.
-func (d *device) near(now time.Time) []ma.Multiaddr {
-	var out []ma.Multiaddr
+func (d *device) near(now time.Time) []target {
+	var out []target
 	for _, n := range slices.Backward(d.nearby) {
-		if n.how != foundByMDNS || now.Sub(n.at) < nearFor {
-			out = append(out, n.addr)
+		if n.lasts(now) {
+			out = append(out, n.target)
 		}
 	}
 	return out
@@ -248,7 +252,7 @@ func (c *core) alone(now time.Time) {
 	var likely []*contact
 	for _, ct := range c.contacts {
 		for _, d := range ct.devices {
-			if d.link == nil && c.look(d).Addresses.Common {
+			if d.link == nil && c.sharesNetwork(now, d) {
 				likely = append(likely, ct)
 				break
 			}

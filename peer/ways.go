@@ -42,10 +42,8 @@ func (c *core) surroundings() route.Surroundings {
 // look returns the table of the ways to a device, brought up to date.
 func (c *core) look(d *device) *route.Table {
 	var addrs []netip.Addr
-	for _, a := range c.candidates(d) {
-		if ip, ok := ipOf(a); ok {
-			addrs = append(addrs, ip)
-		}
+	for _, t := range c.targets(d) {
+		addrs = append(addrs, t.ip)
 	}
 	d.ways.Addresses = route.Sort(addrs, c.networks(time.Now()))
 	d.ways.Near = d.heard(time.Now())

@@ -21,17 +21,25 @@ func Sort(theirs []netip.Addr, ours []netip.Prefix) Addresses {
 	var out Addresses
 	for _, a := range theirs {
 		a = a.Unmap()
-		if !a.IsPrivate() && !a.IsLoopback() && !shared.Contains(a) {
+		if !isPrivate(a) {
 			out.Public = append(out.Public, a)
 			continue
 		}
 		out.Private = append(out.Private, a)
-		out.Common = out.Common || a.IsLoopback() || slices.ContainsFunc(ours, func(p netip.Prefix) bool {
-			return p.Contains(a) && p.Addr().Unmap() != a
-		})
+		out.Common = out.Common || Common(a, ours)
 	}
 	return out
 }
+
+// Common reports whether an address of a device is a private one in a network that this device is in too: see [Sort].
+func Common(a netip.Addr, ours []netip.Prefix) bool {
+	if a = a.Unmap(); !isPrivate(a) {
+		return false
+	}
+	return a.IsLoopback() || slices.ContainsFunc(ours, func(p netip.Prefix) bool { return p.Contains(a) && p.Addr().Unmap() != a })
+}
+
+func isPrivate(a netip.Addr) bool { return a.IsPrivate() || a.IsLoopback() || shared.Contains(a) }
 
 // shared is what carriers put many customers behind (RFC 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
