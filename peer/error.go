@@ -169,11 +169,11 @@ func storeError(err error) error {
 }
 
 // faultOf is what Status tells of an error that lasts; nil: there is none.
-func faultOf(err error) *Fault {
+func faultOf(err error) *Trouble {
 	if err == nil {
 		return nil
 	}
-	return &Fault{Code: CodeOf(err), Message: err.Error(), Hint: hintOf(err)}
+	return &Trouble{Code: CodeOf(err), Message: err.Error(), Hint: hintOf(err)}
 }
 
 func hintOf(err error) string {

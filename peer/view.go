@@ -139,11 +139,11 @@ type Status struct {
 	// PortMapping says whether the router leads connections from outside to this peer.
 	PortMapping PortMapping `json:"port_mapping"`
 	// Fault is what keeps this peer from receiving and accepting messages; nil: nothing does.
-	Fault *Fault `json:"fault,omitempty"`
+	Fault *Trouble `json:"fault,omitempty"`
 }
 
-// Fault is something wrong that lasts, as an [Error] tells it.
-type Fault struct {
+// Trouble is something wrong that lasts, as an [Error] tells it.
+type Trouble struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`

@@ -21,7 +21,8 @@
 //	GET  /v1/events?unshown=&after=                                 → server-sent events
 //	GET  /v1/trace?user=&after=&new=&held=                          → server-sent events of the story of the ways
 //
-// Each object of an answer has "v":1.
+// Each object of an answer has "v":1. An error is an object with code and message, and perhaps hint, reason and cause; of a request that is wrong the message says
+// what is allowed.
 //
 // An event's data is one JSON object of the event stream, its id names the process and the object's seq; the header Last-Event-ID (or after=) resumes. An id
 // of another process, or of an event that is not held any more, begins with an error object of code events-lost, and then come the messages that no face has

@@ -141,7 +141,7 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	config.Info.Description = "The verbs of a running peer, for its owner."
 	config.DocsPath = ""     // its page would load scripts from another host
 	config.CreateHooks = nil // no "$schema" field in answers
-	config.Transformers = append(config.Transformers, versioned)
+	config.Transformers = append(config.Transformers, plain, versioned)
 	api := humago.New(mux, config)
 	messageRoutes(api, n)
 	neighbourRoutes(api, n)
@@ -149,6 +149,7 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	experimentRoutes(api, n)
 	processRoutes(api, n, s)
 	streamRoutes(api, n, s)
+	describeFaults(api.OpenAPI())
 	describeVersions(api.OpenAPI())
 	return mux, api
 }
