@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,8 +72,17 @@ func TestDiskFull(t *testing.T) {
 	if err := s.Commit(t.Context(), ops(delivery.OpReceive{Message: incoming(stored+1, strings.Repeat("y", 64<<10))})); !errors.Is(err, ErrDiskFull) {
 		t.Errorf("got %v while it is full, want ErrDiskFull", err)
 	}
+	if err := s.Room(); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("there is room: %v", err)
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatalf("make room: %v", err)
+	}
+	if err := s.Room(); err != nil {
+		t.Errorf("there is no room: %v", err)
+	}
+	if _, err := os.Stat(roomPath(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something is left of the try: %v", err)
 	}
 	commit(t, s, ops(delivery.OpReceive{Message: incoming(stored+1, "fits"), Held: false}, delivery.OpNext{Device: bob1, Next: stored + 2}))
 	stored++

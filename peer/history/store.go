@@ -86,6 +86,7 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 	if err := ensure(path); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
 	}
+	_ = os.Remove(roomPath(path)) // of a process that was killed while it tried
 	box, err := newBox(key[:])
 	if err != nil {
 		return nil, err
@@ -181,10 +182,11 @@ const room = 256 << 10
 
 // Room tries whether the disk takes anything: by a file beside the history, which is removed again. Of a disk that is full the error wraps [ErrDiskFull].
 func (s *Store) Room() error {
-	path := s.path + ".room"
-	err := os.WriteFile(path, make([]byte, room), 0o600)
-	return classify("try the disk", errors.Join(err, os.Remove(path)))
+	err := os.WriteFile(roomPath(s.path), make([]byte, room), 0o600)
+	return classify("try the disk", errors.Join(err, os.Remove(roomPath(s.path))))
 }
+
+func roomPath(path string) string { return path + ".room" }
 
 // tag is what stands for an account name in the file.
 func (s *Store) tag(name string) []byte {
