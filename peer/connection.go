@@ -63,7 +63,8 @@ func (p *Peer) keepConnected(ctx context.Context, first *client.Conn) {
 		p.log.Info("rendezvous is away", slog.Any("error", err))
 		p.core.post(func() { p.core.disconnected(time.Now(), reasonOf(err)) })
 		refused = p.tellRefused(err, refused)
-		p.core.post(func() { p.core.refused = refused })
+		why := refused
+		p.core.post(func() { p.core.refused = why })
 		p.attempted()
 		failures++
 		pause(ctx, time.Until(began.Add(reconnectPause(err, failures))))

@@ -101,7 +101,7 @@ func TestBadInput(t *testing.T) {
 		"a peer is not a rendezvous":  {rendezvous: peerAddress, command: []string{"register"}, want: refusal{10, []string{"not a rendezvous"}}},
 		"a bot at a wrong address":    {rendezvous: peerAddress, command: []string{"bot"}, want: refusal{10, []string{"not a rendezvous"}}},
 		"port in use":                 {command: []string{"register", "--listen", multiaddr(web.Listener.Addr().String())}, want: refusal{1, []string{"in use"}}},
-		"listening where nothing can": {command: []string{"register", "--listen", "/ip4/127.0.0.1"}, want: refusal{1, nil}},
+		"listening where nothing can": {command: []string{"register", "--listen", "/ip4/127.0.0.1"}, want: refusal{2, []string{"address"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package peertest_test
+
+const racing = false
