@@ -16,7 +16,10 @@ import (
 func latencyStudies() []study {
 	return []study{
 		{name: "load=one", body: oneInFlight},
-		{name: "load=half", body: halfLoad},
+		{name: "load=half/pairs=1", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 1, 0) }},
+		{name: "load=half/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0) }},
+		{name: "load=1000/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 1000) }, more: true},
+		{name: "load=5000/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 5000) }, more: true},
 	}
 }
 
@@ -113,10 +116,11 @@ func probeDisk(tb testing.TB, to *latencies, times int, pause time.Duration) {
 	}
 }
 
-// halfLoad measures first how much ten pairs can do, and then the latency at half of that: messages become due at even intervals whatever
-// becomes of those before, and their time counts from when they were due. The hub gets the same load.
-func halfLoad(tb testing.TB, s scale) figures {
-	n := s.pick(10, 10, 2)
+// evenly measures the latency at rate messages a second over all pairs, or, where that is 0, at half of what they can do, which it measures first.
+// Messages become due at even intervals whatever becomes of those before, and their time counts from when they were due. The hub gets the same
+// load.
+func evenly(tb testing.TB, s scale, pairs int, rate float64) figures {
+	n := s.pick(pairs, pairs, min(pairs, 2))
 	hub, node := startHub(tb), serve(tb, 0, 2*n)
 	var yard, ours, syncs latencies
 	yardPairs := hubPairs(tb, hub, n, true)
@@ -127,14 +131,16 @@ func halfLoad(tb testing.TB, s scale) figures {
 	all := couples(tb, node, n, peer.WayRelay)
 	var highest spent
 	count := delivered(tb, all)
-	s.once().gauge(tb, node.pid(), &highest, count, s.busy(tb, all, inFlight, latencyText, &latencies{}), filled(count, n*inFlight))
-	half := max(highest.perSecond()/2, 100)
+	if rate == 0 {
+		s.once().gauge(tb, node.pid(), &highest, count, s.busy(tb, all, inFlight, latencyText, &latencies{}), filled(count, n*inFlight))
+		rate = max(highest.perSecond()/2, 100)
+	}
 	var ourSpent, yardSpent spent
 	var cpu, wall time.Duration
 	for range s.rounds {
-		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, half), nil)
+		s.gauge(tb, hub.pid(), &yardSpent, arrivals(yardPairs), stamped(yardPairs, rate), nil)
 		begun, own := time.Now(), ownBusy(tb)
-		s.gauge(tb, node.pid(), &ourSpent, count, s.steady(tb, all, half, latencyText, &ours), nil)
+		s.gauge(tb, node.pid(), &ourSpent, count, s.steady(tb, all, rate, latencyText, &ours), nil)
 		cpu, wall = cpu+ownBusy(tb)-own, wall+time.Since(begun)
 		probeDisk(tb, &syncs, s.pick(100, 50, 3), 0)
 	}
@@ -145,7 +151,9 @@ func halfLoad(tb testing.TB, s scale) figures {
 	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
 	out.add("msg/s", ourSpent.perSecond())
 	out.add("cpu-%", 100*cpu.Seconds()/wall.Seconds()/float64(runtime.NumCPU()))
-	out.add("highest-msg/s", highest.perSecond())
+	if highest.messages > 0 {
+		out.add("highest-msg/s", highest.perSecond())
+	}
 	out.add("fsync-p50-ms", inMilliseconds(syncs.quantile(0.5)))
 	out.add("fsync-p99-ms", inMilliseconds(syncs.quantile(0.99)))
 	return out
