@@ -207,17 +207,21 @@ func scanBoth(rows *sql.Rows) (*directory.Account, *directory.Device, error) {
 func (db *DB) Names(ctx context.Context, after rendezvous.Username, limit int) ([]rendezvous.Username, error) {
 	const query = "SELECT name FROM accounts WHERE name > ? AND banned IS NULL ORDER BY name LIMIT ?"
 	rows, err := db.read.QueryContext(ctx, query, string(after), limit)
-	if err != nil {
-		return nil, classify("list names", err)
-	}
+	return namesIn(rows, err, "list names")
+}
+
+// namesIn reads a query's one column. what is what a failure was in.
+func namesIn(rows *sql.Rows, err error, what string) ([]rendezvous.Username, error) {
 	var names []rendezvous.Username
-	err = each(rows, func() error {
-		var name rendezvous.Username
-		err := rows.Scan(&name)
-		names = append(names, name)
-		return err
-	})
-	return names, classify("list names", err)
+	if err == nil {
+		err = each(rows, func() error {
+			var name rendezvous.Username
+			err := rows.Scan(&name)
+			names = append(names, name)
+			return err
+		})
+	}
+	return names, classify(what, err)
 }
 
 // Owner implements directory.Store.

@@ -24,17 +24,7 @@ func (db *DB) Shown(ctx context.Context, name, to rendezvous.Username) (*directo
 // Withheld implements directory.Store.
 func (db *DB) Withheld(ctx context.Context, device identity.Fingerprint) ([]rendezvous.Username, error) {
 	rows, err := db.read.QueryContext(ctx, "SELECT account FROM withheld WHERE device = ? ORDER BY account", device[:])
-	if err != nil {
-		return nil, classify("read from whom addresses are withheld", err)
-	}
-	var names []rendezvous.Username
-	err = each(rows, func() error {
-		var name rendezvous.Username
-		err := rows.Scan(&name)
-		names = append(names, name)
-		return err
-	})
-	return names, classify("read from whom addresses are withheld", err)
+	return namesIn(rows, err, "read from whom addresses are withheld")
 }
 
 // withhold replaces from whom a device withholds its peer record.
