@@ -113,6 +113,12 @@ func asked(samples []*Row, p Phase) []string {
 // lost reports whether one has not arrived and is not under way any more.
 func lost(s *Row) bool { return !s.State.Arrived() && s.State != Pending }
 
+// excused reports whether a message was given up for a reason that is no fault of delivery: it was refused before it was accepted, or found no way of the kind that it was
+// restricted to.
+func (r *Row) excused() bool {
+	return r.State == Failed && (r.Accepted == None || r.Asked != Auto && r.Asked != relay)
+}
+
 func total(samples []*Row) Total {
 	t := Total{Sent: len(samples)}
 	for _, s := range samples {
@@ -121,7 +127,7 @@ func total(samples []*Row) Total {
 			t.Arrived++
 		case s.State == Pending:
 			t.Pending++
-		case s.State == Failed:
+		case s.excused():
 			t.GivenUp++
 		default:
 			t.Lost++

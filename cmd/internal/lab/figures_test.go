@@ -148,8 +148,15 @@ func TestGivenUp(t *testing.T) {
 	gone := message(PhaseLoss, 1, "lan", "", msec, None)
 	gone.State = Lost
 	f := Compute([]Row{up, gone})
-	if got := (Total{Sent: 2, Lost: 1, GivenUp: 1}); f.Total.Sent != got.Sent || f.Total.Lost != got.Lost || f.Total.GivenUp != got.GivenUp {
+	if want := (Total{Sent: 2, Lost: 1, GivenUp: 1}); f.Total.Sent != want.Sent || f.Total.Lost != want.Lost || f.Total.GivenUp != want.GivenUp {
 		t.Errorf("the account is %+v", f.Total)
+	}
+	free := up
+	free.Asked = Auto
+	refused := free
+	refused.Accepted = None
+	if got := Compute([]Row{free, refused}).Total; got.Lost != 1 || got.GivenUp != 1 {
+		t.Errorf("where any way would do, one accepted and one refused, the account is %+v", got)
 	}
 	if len(f.Ways) != 1 || f.Ways[0].Lost != 2 {
 		t.Errorf("the ways are %+v", f.Ways)
