@@ -56,6 +56,12 @@ func TestVerbs(t *testing.T) {
 			}
 			return err
 		}, sent{"bob", "hi \u202e\x1b[2J", peer.SendOptions{Way: "relay", Ref: "x:7"}}},
+		{"send within more than there is", func(c *Client) error {
+			return drop(c.Send(ctx, "bob", "hi", peer.SendOptions{Within: 2 * time.Hour}))
+		}, sent{"bob", "hi", peer.SendOptions{Within: time.Hour}}},
+		{"send within hardly anything", func(c *Client) error {
+			return drop(c.Send(ctx, "bob", "hi", peer.SendOptions{Within: time.Nanosecond}))
+		}, sent{"bob", "hi", peer.SendOptions{Within: time.Millisecond}}},
 		{"wait", func(c *Client) error { return drop(c.Wait(ctx, "a/b?c", peer.StateDelivered, time.Second)) }, "wait a/b?c"},
 		{"wait unless", func(c *Client) error {
 			r, err := c.WaitUnless(ctx, "m1", peer.StateStored, time.Second, peer.ReasonMailboxFull)

@@ -49,9 +49,14 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func (c *Client) Send(ctx context.Context, to, body string, o peer.SendOptions) (peer.Receipt, error) {
 	var in sendInput
 	in.Body.To, in.Body.Body, in.Body.Way, in.Body.Ref = to, body, o.Way, o.Ref
-	in.Body.WithinMS = o.Within.Milliseconds()
+	if o.Within > 0 {
+		in.Body.WithinMS = inBounds(o.Within)
+	}
 	return post[peer.Receipt](ctx, c, "/v1/send", in.Body, once)
 }
+
+// inBounds is a time in ms as the API takes it: there is none to wait longer for, and 0 would mean that none was given.
+func inBounds(d time.Duration) int64 { return max(1, min(d, maxWait).Milliseconds()) }
 
 // Wait returns the message's receipt when it has come to until or has failed, and the latest one when timeout (at most 1 h) is over.
 func (c *Client) Wait(ctx context.Context, id string, until peer.State, timeout time.Duration) (peer.Receipt, error) {
@@ -60,7 +65,7 @@ func (c *Client) Wait(ctx context.Context, id string, until peer.State, timeout 
 
 // WaitUnless is Wait that returns too when the message is only accepted and waits for this reason. An older peer waits all the same.
 func (c *Client) WaitUnless(ctx context.Context, id string, until peer.State, timeout time.Duration, reason string) (peer.Receipt, error) {
-	q := url.Values{"wait": {string(until)}, "timeout_ms": {strconv.FormatInt(max(1, min(timeout, maxWait).Milliseconds()), 10)}}
+	q := url.Values{"wait": {string(until)}, "timeout_ms": {strconv.FormatInt(inBounds(timeout), 10)}}
 	if reason != "" {
 		q.Set("unless", reason)
 	}
