@@ -40,7 +40,7 @@ test: setup ## every test: race detector, random order; ends with what was skipp
 
 .PHONY: race
 race: setup ## the tests three times over, to shake out what happens rarely
-	$(GO) test -race -shuffle=on -count=3 ./...
+	$(GO) test -race -shuffle=on -count=3 -timeout 60m ./...
 
 .PHONY: bubble
 bubble: ## many peers with faults, in virtual time
@@ -55,7 +55,7 @@ fault-long: ## the same with 1,000 kills, 300 power cuts and 100,000 messages, a
 	BYWAY_FAULT=long $(GO) test -count=1 -v -parallel 4 -timeout 4h ./cmd/byway/fault | grep --line-buffered -vE '^=== '; exit $${PIPESTATUS[0]}
 
 .PHONY: lab
-lab: ## the way between two peers in each pair of networks, found in namespaces, against the one that must be found, and ways that are cut (root; 3 minutes; LAB=short: 1)
+lab: ## the way between two peers in each pair of networks, found in namespaces, against the one that must be found, and ways that are cut (root; 5 minutes; LAB=short: 1)
 	BYWAY_LAB=$(or $(LAB),long) $(GO) test -count=1 -v -parallel 4 -timeout 10m $(TESTFLAGS) ./cmd/byway/natlab | grep --line-buffered -vE '^ *(=== |--- PASS)'; exit $${PIPESTATUS[0]}
 
 # Go's fuzzer now and then takes the end of its time for a failure, says nothing but "context deadline exceeded" and keeps no input: that target is

@@ -85,7 +85,7 @@ type Store interface {
 	// Replace sets Entry, Seq and the list of devices, provided that the Seq held is oldSeq: devices that are not held are added,
 	// those that a lacks are removed, of the others nothing changes. Errors: ErrNotFound, ErrConflict, ErrKeyTaken.
 	Replace(ctx context.Context, a *Account, oldSeq uint64) error
-	// UpdateDevices makes the changes in one transaction; what is held already is no change. Changes of LastSeen alone to unknown devices are
+	// UpdateDevices makes the changes in one transaction; a list of Withheld that is held already is no change. Changes of LastSeen alone to unknown devices are
 	// ignored. Errors: ErrNotFound, ErrConflict (a bundle that is not newer).
 	UpdateDevices(ctx context.Context, changes ...DeviceChange) error
 	// UpdateAccount returns ErrNotFound for an unknown name.
