@@ -76,24 +76,27 @@ func (p *program) addressCommand() *cobra.Command {
 }
 
 func (p *program) address(ctx context.Context, s *session) error {
-	st, err := do(ctx, s, func(c *api.Client) (peer.Status, error) { return c.Status(ctx) })
+	list, err := do(ctx, s, func(c *api.Client) ([]api.Address, error) { return c.Addresses(ctx) })
 	if err != nil {
 		return err
 	}
-	api.NearestFirst(st.Addrs)
-	if p.flags.json {
-		for _, a := range st.Addrs {
-			if err := p.lines.entry("address", map[string]string{"addr": a}); err != nil {
+	var lines []string
+	for _, a := range list {
+		if p.flags.json {
+			if err := p.lines.entry("address", map[string]string{"addr": a.Addr}); err != nil {
 				return err
 			}
 		}
+		lines = append(lines, a.Addr)
+	}
+	if p.flags.json {
 		return nil
 	}
-	text := strings.Join(st.Addrs, "\n") + "\n"
-	if len(st.Addrs) == 0 {
+	text := strings.Join(lines, "\n") + "\n"
+	if len(lines) == 0 {
 		text = "this peer listens nowhere\n"
 	} else if isTerminal(p.stdout) && terminal.UTF8(p.getenv) && !terminal.WantsPlain(p.getenv) && !p.flags.plain {
-		text += qrCode(st.Addrs[0])
+		text += qrCode(lines[0])
 	}
 	return p.write(text)
 }

@@ -55,13 +55,18 @@ func (c *Client) Find(ctx context.Context, user string, sweep bool) (peer.Found,
 	return post[peer.Found](ctx, c, "/v1/find", in.Body, again)
 }
 
+// Addresses returns where this device can be reached, those of the local network first.
+func (c *Client) Addresses(ctx context.Context) ([]Address, error) {
+	return get[[]Address](ctx, c, "/v1/address", nil)
+}
+
 // Address is where a device can be reached.
 type Address struct {
 	Addr string `json:"addr" doc:"a multiaddr with /p2p/ and the PeerID"`
 }
 
 func addressesOf(st *peer.Status) []Address {
-	NearestFirst(st.Addrs)
+	nearestFirst(st.Addrs)
 	list := make([]Address, len(st.Addrs))
 	for i, a := range st.Addrs {
 		list[i].Addr = a
@@ -69,8 +74,8 @@ func addressesOf(st *peer.Status) []Address {
 	return list
 }
 
-// NearestFirst orders addresses for those who are to type or scan them: private ones, public ones, loopback.
-func NearestFirst(addrs []string) {
+// nearestFirst orders addresses for those who are to type or scan them: private ones, public ones, loopback.
+func nearestFirst(addrs []string) {
 	slices.SortStableFunc(addrs, func(a, b string) int { return nearness(a) - nearness(b) })
 }
 

@@ -205,12 +205,12 @@ func processRoutes(api huma.API, n node, s *Server) {
 	verb(api, http.MethodGet, "/v1/status", "The state of this peer", func(ctx context.Context, _ *struct{}) (peer.Status, error) {
 		return n.Status(ctx)
 	})
-	verb(api, http.MethodGet, "/v1/checkup", "What this peer knows of its own situation", func(ctx context.Context, _ *struct{}) (peer.Checkup, error) {
-		return n.Checkup(ctx)
-	})
-	verb(api, http.MethodGet, "/v1/doctor", "The same as /v1/checkup: what `byway doctor` asks a running peer", func(ctx context.Context, _ *struct{}) (peer.Checkup, error) {
-		return n.Checkup(ctx)
-	})
+	for path, summary := range map[string]string{
+		"/v1/checkup": "What this peer knows of its own situation",
+		"/v1/doctor":  "The same as /v1/checkup: what `byway doctor` asks a running peer",
+	} {
+		verb(api, http.MethodGet, path, summary, func(ctx context.Context, _ *struct{}) (peer.Checkup, error) { return n.Checkup(ctx) })
+	}
 	verb(api, http.MethodGet, "/v1/address", "Where this device can be reached, the addresses of the local network first", func(ctx context.Context, _ *struct{}) ([]Address, error) {
 		st, err := n.Status(ctx)
 		return addressesOf(&st), err
