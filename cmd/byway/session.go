@@ -60,12 +60,17 @@ func (p *program) open(ctx context.Context, n need) (*session, error) {
 }
 
 func (s *session) openLocked(ctx context.Context) error {
+	told := s.need.held == nil
 	for waited := time.Duration(0); ; waited += homePoll { // without the time at a prompt
 		err := s.tryLocked(ctx)
 		switch {
 		case peer.CodeOf(err) != peer.CodeHomeInUse, waited >= homeWait && s.need.held == nil:
 			return err
-		case waited == homeTell && s.need.held != nil:
+		case !told && waited >= homeTell:
+			told = true
+			if err := s.fitsOwner(ctx); err != nil {
+				return err
+			}
 			s.need.held()
 		}
 		// Its owner is just coming up or leaving: soon it answers on the socket, or the lock is free.
@@ -75,6 +80,18 @@ func (s *session) openLocked(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// fitsOwner returns an error where the process that runs the home is somebody else's than the flags say: there is nothing to wait for.
+func (s *session) fitsOwner(ctx context.Context) error {
+	client, err := s.p.dial(ctx)
+	if err == nil {
+		client.Close()
+	}
+	if errors.Is(err, api.ErrGone) {
+		return nil // it does not answer yet, or any more
+	}
+	return err
 }
 
 func (s *session) tryLocked(ctx context.Context) error {
