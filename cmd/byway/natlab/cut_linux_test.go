@@ -85,6 +85,11 @@ func TestCut(t *testing.T) {
 			if found, why, _ := c.settle(pair{name: "before", want: k.want}); found != k.want {
 				t.Fatalf("the way is %s because %s\n%s", found, why, c.story())
 			}
+			t.Cleanup(func() { // whose fault it was is as often seen at the other end
+				if t.Failed() {
+					t.Logf("bob:\n%s", c.bob.Stderr())
+				}
+			})
 			tellers := c.listen()
 			f := &flow{c: c, over: make(chan struct{}), ended: make(chan struct{})}
 			go f.run()
