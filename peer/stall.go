@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 const (
 	// reloadEvery is how long the core waits between two looks whether the history takes something again.
 	reloadEvery = time.Second
+	// lookApart is the least time between two that somebody waits for.
+	lookApart = 100 * time.Millisecond
 	// stallWord is how often it is said that it still does not, in an event and in the log. A stall that comes this long after the latest is news.
 	stallWord = time.Minute
 	stallNews = 10 * time.Second
@@ -24,6 +25,7 @@ const (
 type stall struct {
 	cause  error     // nil: there is none
 	retry  time.Time // when to look again
+	looked time.Time // latest look
 	latest time.Time // failure
 	said   time.Time // when it was last said
 	unsaid int       // failures since
@@ -67,21 +69,22 @@ func (c *core) reload(now time.Time) bool {
 	return c.resume(now)
 }
 
-// writable returns nil where something may be committed. Whoever asks need not wait for the next look.
+// writable returns nil where something may be committed. Whoever asks does not wait for the next look.
 func (c *core) writable(now time.Time) error {
-	if c.stall.cause != nil && !c.resume(now) {
+	if c.stall.cause != nil && (now.Sub(c.stall.looked) < lookApart || !c.resume(now)) {
 		return c.stall.cause
 	}
 	return nil
 }
 
-// resume ends a stall if the disk has room and the history loads. The links and the connection are given up, so that whatever was not acknowledged
-// comes again.
+// resume ends a stall if the disk keeps what it is given and the history loads. The links and the connection are given up, so that whatever was not
+// acknowledged comes again.
 func (c *core) resume(now time.Time) bool {
 	_ = c.engine.Take(now)
 	c.forget(c.stall.cause)
-	c.stall.retry = now.Add(reloadEvery)
-	if err := c.store.Room(); errors.Is(err, history.ErrDiskFull) {
+	c.stall.looked, c.stall.retry = now, now.Add(reloadEvery)
+	if err := c.store.Room(); err != nil {
+		c.stall.cause = storeError(err)
 		return false
 	}
 	c.dropLinks()

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"embed"
@@ -180,10 +181,20 @@ func (s *Store) Close() error {
 // room is what Room wants, in bytes: more than the messages of a person fill at once, and little beside a disk.
 const room = 256 << 10
 
-// Room tries whether the disk takes anything: by a file beside the history, which is removed again. Of a disk that is full the error wraps [ErrDiskFull].
+// Room tries whether the disk takes anything and keeps it: by a file beside the history, which is removed again. It is of random bytes, which no file system makes
+// smaller. Of a disk that is full the error wraps [ErrDiskFull].
 func (s *Store) Room() error {
-	err := os.WriteFile(roomPath(s.path), make([]byte, room), 0o600)
-	return classify("try the disk", errors.Join(err, os.Remove(roomPath(s.path))))
+	f, err := os.OpenFile(roomPath(s.path), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return classify("try the disk", err)
+	}
+	b := make([]byte, room)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return classify("try the disk", errors.Join(err, f.Close(), os.Remove(roomPath(s.path))))
 }
 
 func roomPath(path string) string { return path + ".room" }
