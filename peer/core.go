@@ -168,6 +168,15 @@ func (c *core) do(ctx context.Context, f func()) error {
 	}
 }
 
+// try runs f in the core and returns its error. What f writes elsewhere may be read only where there is none: else f may still run.
+func (c *core) try(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	if err := c.do(ctx, func() { result <- f() }); err != nil {
+		return err
+	}
+	return <-result
+}
+
 // commit runs f in the core and waits until what it did is on the disk. Where f fails nothing was done.
 func (c *core) commit(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)

@@ -193,21 +193,19 @@ func (p *Peer) findable(ctx context.Context, user string) (rendezvous.Username, 
 	if err := p.contact(ctx, name); err != nil {
 		return "", err
 	}
-	var refused error
-	err = p.core.do(ctx, func() {
+	return name, p.core.try(ctx, func() error {
 		c := p.core
 		s := c.surroundings()
 		if ct := c.contacts[delivery.Account(name)]; ct != nil && ct.keyState() == KeyChanged {
-			refused = keyChanged(ct)
-			return
+			return keyChanged(ct)
 		}
 		for _, d := range c.devicesOf(delivery.Account(name)) {
 			if why := c.look(d).Forbidden(&s); why != "" {
-				refused = &Error{Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is allowed: %s: %s", name, why, why.Sentence()), Hint: why.RemedyFor(string(name))}
+				return &Error{Code: CodeUnreachable, Message: fmt.Sprintf("no direct way to %s is allowed: %s: %s", name, why, why.Sentence()), Hint: why.RemedyFor(string(name))}
 			}
 		}
+		return nil
 	})
-	return name, cmp.Or(err, refused)
 }
 
 // devicesOf returns the devices of a user; none where the contact has gone, as when the core has begun again from a disk that does not have it.

@@ -44,13 +44,12 @@ func parseUser(name string) (rendezvous.Username, error) {
 
 // notOneself refuses our own name where this is the only device that has it.
 func (c *core) notOneself(ctx context.Context, name rendezvous.Username) error {
-	var refused error
-	err := c.do(ctx, func() {
+	return c.try(ctx, func() error {
 		if ct := c.contacts[delivery.Account(name)]; string(name) == c.self.Name && (ct == nil || len(ct.accepted(c.self.Fingerprint)) == 0) {
-			refused = errOwnName
+			return errOwnName
 		}
+		return nil
 	})
-	return cmp.Or(err, refused)
 }
 
 // errOwnName is the mistake of naming oneself.
@@ -158,9 +157,8 @@ func (p *Peer) sendLater(ctx context.Context, name rendezvous.Username, m *deliv
 		allowed, err = c.limit(c.contacts[m.To], wanted)
 		return err
 	}
-	var err error
-	if doErr := c.do(ctx, func() { err = limit() }); doErr != nil || err != nil {
-		return cmp.Or(doErr, err)
+	if err := c.try(ctx, limit); err != nil {
+		return err
 	}
 	switch allowed {
 	case route.Relay: // nothing to wait for
@@ -413,10 +411,15 @@ func (p *Peer) Receipt(ctx context.Context, id string) (Receipt, error) {
 	for _, e := range entries {
 		if e.Own {
 			r := receiptOf(e)
-			if r.State == StateAccepted { // why it waits no disk knows
-				err = p.core.do(ctx, func() { r.Reason = p.core.engine.Waits(e.Peer, e.N) })
+			if r.State != StateAccepted {
+				return r, nil
 			}
-			return r, err
+			var why string // no disk knows it
+			if err := p.core.do(ctx, func() { why = p.core.engine.Waits(e.Peer, e.N) }); err != nil {
+				return Receipt{}, err // and no look at why, which the core may still be writing
+			}
+			r.Reason = why
+			return r, nil
 		}
 	}
 	return Receipt{}, &Error{Code: CodeFailed, Message: "no message of ours has that id"}
