@@ -52,7 +52,7 @@ func (p *Peer) SetWay(ctx context.Context, user, way string) error {
 // setPolicy gives an account a policy, by name, or none, and tells the directory where that has to withhold our addresses from the account or did.
 func (p *Peer) setPolicy(ctx context.Context, name delivery.Account, stored string) error {
 	var concerned bool
-	err := p.core.commit(ctx, func() error {
+	err := p.core.commit(context.WithoutCancel(ctx), func() error { // it is done all the same, and then must be told
 		c := p.core
 		concerned = c.contacts[name] != nil && c.withholds(c.contacts[name])
 		if err := c.setWay(time.Now(), name, stored); err != nil {
