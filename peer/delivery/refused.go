@@ -19,7 +19,7 @@ const (
 // ofOne has the refusals that say something of one message, or of a device whatever is sent to it. All others, also those that are not known, would meet whatever
 // comes after it as well.
 var ofOne = map[string]bool{
-	"bad-request": true, "too-large": true, "no-such-device": true, "no-such-user": true, "no-key-published": true, "recipient-away": true,
+	"bad-request": true, "too-large": true, "no-such-device": true, "no-such-user": true, "no-key-published": true,
 }
 
 // refusal stands while the rendezvous takes nothing for a device. What would go by it is held, so that it takes no room in the window, and a single message is
@@ -167,13 +167,18 @@ func (e *Engine) tellAllHeld(now time.Time, r *remote) {
 
 // tellHeld tells why a message waits, where every copy of it that is left to do is held.
 func (e *Engine) tellHeld(o *outgoing, reason string) bool {
+	return e.isHeld(o) && e.tellReason(o, reason)
+}
+
+// isHeld reports whether every copy of a message that is left to do is held.
+func (e *Engine) isHeld(o *outgoing) bool {
 	for i := range o.copies {
 		c := &o.copies[i]
 		if c.open() && (c.phase != Waiting || c.to.refused == nil || e.choose(o.policy(), c.to) != WayRelay) {
 			return false
 		}
 	}
-	return e.tellReason(o, reason)
+	return true
 }
 
 // tellReason tells why a message waits, once.
@@ -197,7 +202,8 @@ func (e *Engine) Refusal(d Device) string {
 // Waits returns why a message that is only on this disk does not leave, or nothing where that is not known.
 func (e *Engine) Waits(to Account, n uint64) string {
 	if a := e.accounts[to]; a != nil {
-		if o := a.outbox.byN[n]; o != nil && o.progress.Stage == StageAccepted {
+		o := a.outbox.byN[n]
+		if o != nil && o.progress.Stage == StageAccepted && (ofOne[o.progress.Reason] || e.isHeld(o)) { // what held it may be over
 			return o.progress.Reason
 		}
 	}
