@@ -31,7 +31,6 @@ type contact struct {
 	asked    uint64 // connection on which the directory was last asked
 	asking   bool   // a look-up is under way
 	stale    bool   // the directory has said that there is something new since that has begun
-	fresh    bool   // first seen by this process
 }
 
 // device is one device of a contact. Owned by the core.
@@ -163,8 +162,7 @@ func (c *core) takeIn(now time.Time, rec *rendezvous.Record) error {
 	ct := c.contacts[name]
 	first := ct == nil || len(ct.Devices) == 0
 	if ct == nil {
-		ct = c.remember(&history.Contact{Name: name, FirstSeen: now, Unmet: c.strangers.expects(name)})
-		ct.fresh = true
+		ct = c.remember(&history.Contact{Name: name, FirstSeen: now, Unmet: true})
 	}
 	trusted := first || ct.trusts(entry.Signer)
 	if trusted && entry.Seq < ct.entrySeq {
@@ -305,10 +303,10 @@ func keyEvent(name delivery.Account, d *history.Device, change KeyChange) Event 
 // process of later.
 func (c *core) acquaint(m *delivery.Incoming) {
 	ct := c.contacts[m.From]
-	if ct == nil || ct.First != "" || !ct.fresh && !ct.Unmet {
+	if ct == nil || !ct.Unmet {
 		return
 	}
-	ct.fresh, ct.Unmet, ct.First = false, false, m.ID.String()
+	ct.Unmet, ct.First = false, m.ID.String()
 	c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
 }
 

@@ -61,9 +61,7 @@ func (p *Peer) nowhere(why error) *rendezvous.Publish {
 // tellWhere tells the directory. An answer that refuses leaves there what was there, and perhaps the contact in the know: then it is told to forget the addresses.
 func (p *Peer) tellWhere(ctx context.Context, conn *client.Conn, where *rendezvous.Publish) error {
 	err := conn.Publish(ctx, where)
-	if err == nil && where.Withheld != nil {
-		p.unlisted.Store(false)
-	}
+	listed := where.Withheld != nil
 	switch rendezvous.CodeOf(err) {
 	case rendezvous.CodeStale: // our clock was set back; an address that is not there cannot be newer than ours
 		if err = conn.Publish(ctx, &rendezvous.Publish{HideAddresses: true, Withheld: where.Withheld}); err == nil {
@@ -71,8 +69,11 @@ func (p *Peer) tellWhere(ctx context.Context, conn *client.Conn, where *rendezvo
 		}
 	case rendezvous.CodeBadRequest, rendezvous.CodeTooLarge:
 		if len(where.Withheld.GetUsernames()) > 0 {
-			err = conn.Publish(ctx, p.nowhere(err))
+			err, listed = conn.Publish(ctx, p.nowhere(err)), false
 		}
+	}
+	if err == nil && listed {
+		p.unlisted.Store(false)
 	}
 	return err
 }

@@ -165,6 +165,7 @@ func TestWhereIsTold(t *testing.T) {
 			c.standing.policy = tt.all
 			r := &listener{answers: tt.answers}
 			p := &Peer{core: c, cfg: Config{Private: tt.private}, host: c.host, keys: c.keys, log: c.log, publishing: make(chan struct{}, 1)}
+			p.unlisted.Store(true) // as since an earlier rendezvous
 			conn := r.connect(t, c, tt.most)
 			ended := make(chan error, 1)
 			go func() { ended <- p.publishAddresses(context.Background(), conn) }()
@@ -173,8 +174,8 @@ func TestWhereIsTold(t *testing.T) {
 			if err := <-ended; (err != nil) != (tt.refused != "") || err != nil && rendezvous.CodeOf(err) != tt.refused {
 				t.Errorf("%v, want code %q", err, tt.refused)
 			}
-			if got := p.unlisted.Load(); got != hidden {
-				t.Errorf("told to be unlisted: %v, want %v", got, hidden)
+			if got, want := p.unlisted.Load(), hidden || tt.refused != ""; got != want {
+				t.Errorf("told to be unlisted: %v, want %v", got, want)
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()

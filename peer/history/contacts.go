@@ -38,7 +38,7 @@ type Contact struct {
 	Active    time.Time `json:"active"` // latest message either way
 	// Direct is when there was the latest message either way for which a direct way is looked for.
 	Direct time.Time `json:"direct,omitzero"`
-	// Unmet is set while the account is pinned because something came from it, and none of its messages has been taken in yet.
+	// Unmet is set while none of its messages has been taken in yet.
 	Unmet bool `json:"unmet,omitempty"`
 	// First is the message with which its keys were first seen; empty where they were known before.
 	First string `json:"first,omitempty"`
