@@ -14,7 +14,7 @@ type hub struct {
 	letters ring                                                    // guarded by mu; messages
 	others  ring                                                    // guarded by mu; all other events
 	faces   int                                                     // guarded by mu; readers who want what no face has shown
-	kept    []Event                                                 // guarded by mu; what is told once, and no face was there to read: at most maxKept
+	kept    []notice                                                // guarded by mu; what no face was there to read: at most maxKept
 	last    uint64                                                  // guarded by mu; seq of the newest, 0: none
 	ready   *Event                                                  // guarded by mu; what a late subscriber is told first
 	there   map[string]bool                                         // guarded by mu; users who are online as far as readers know
@@ -41,15 +41,24 @@ func (h *hub) publish(events ...Event) {
 // maxKept is how many events wait for a face; older ones go.
 const maxKept = 4
 
-// tellFace publishes what nobody tells again: where no face is there, it is kept for the next.
-func (h *hub) tellFace(e Event) {
+// notice is what a person must be told. told is called when a face has read it: with the hub locked, it must not wait.
+type notice struct {
+	event Event
+	told  func()
+}
+
+// tellFace publishes what somebody tells again until told was called. Where no face is there it is kept for the next, in place of an older one with the same code.
+func (h *hub) tellFace(e Event, told func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.publishLocked(e)
-	if h.faces == 0 {
-		e.V = 1
-		h.kept = append(h.kept[max(0, len(h.kept)-maxKept+1):], e)
+	if h.faces > 0 {
+		told()
+		return
 	}
+	e.V = 1
+	h.kept = slices.DeleteFunc(h.kept, func(n notice) bool { return n.event.Code == e.Code })
+	h.kept = append(h.kept[max(0, len(h.kept)-maxKept+1):], notice{e, told})
 }
 
 func (h *hub) publishLocked(e Event) {

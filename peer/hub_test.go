@@ -380,23 +380,40 @@ func TestResumeBehind(t *testing.T) {
 func TestKeptForAFace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()
-		notice := func(code string) Event { return Event{Type: EventError, Code: code} }
+		var heard []string
+		tell := func(code string) {
+			h.tellFace(Event{Type: EventError, Code: code}, func() { heard = append(heard, code) })
+		}
+		wantHeard := func(codes ...string) {
+			t.Helper()
+			if diff := cmp.Diff(codes, heard); diff != "" {
+				t.Errorf("whoever told it knows of (-want +got):\n%s", diff)
+			}
+			heard = nil
+		}
 		h.publish(ready())
 		for i := range maxKept + 1 {
-			h.tellFace(notice(fmt.Sprint("n", i)))
+			tell(fmt.Sprint("n", i))
 		}
+		tell("n3") // in place of the one before
 		want(t, read(t, h.subscribe(EventOptions{})), "ready")
+		wantHeard()
 		s := h.subscribe(EventOptions{Unshown: true})
-		h.tellFace(notice("now"))
-		want(t, read(t, s), "ready n1 n2 n3 n4 now")
+		tell("now")
+		wantHeard("now")
+		want(t, read(t, s), "ready n1 n2 n4 n3 now")
+		wantHeard("n1", "n2", "n4", "n3")
 		want(t, read(t, h.subscribe(EventOptions{Unshown: true})), "ready")
 		h = newHub()
 		s = h.subscribe(EventOptions{Unshown: true})
 		h.publish(ready())
 		s.Close()
 		s.Close()
-		h.tellFace(notice("later"))
-		want(t, read(t, h.subscribe(EventOptions{Unshown: true})), "ready later")
+		tell("later")
+		resumed := h.subscribe(EventOptions{Unshown: true, After: h.last})
+		tell("again")
+		want(t, read(t, resumed), "later again")
+		want(t, read(t, h.subscribe(EventOptions{Unshown: true})), "ready")
 	})
 }
 

@@ -76,8 +76,8 @@ type SendOptions struct {
 	Way string // "auto" (also empty), "lan", "direct" or "relay"; it never allows more than the policies do
 	Ref string // echoed as "re" in the message's state events
 
-	// Within is how long a message that may only go directly may take, from the search for a way to the acknowledgement, before it is given up; 0: 10 s for
-	// each of the two.
+	// Within is how long a message that may only go directly may take at most, from the search for a way to the acknowledgement, before it is given up. Each of the two
+	// may take 10 s at most anyhow; 0: no less.
 	Within time.Duration
 }
 
@@ -85,7 +85,7 @@ type SendOptions struct {
 type EventOptions struct {
 	After   uint64 // resume after this seq, as far as the last 4,096 events reach; where they do not, it is as with Lost
 	Lost    bool   // the reader resumes what it had of another process: it is told so, and then all that is there
-	Unshown bool   // begin with the messages that no face has shown
+	Unshown bool   // the reader is a face: begin with the messages that no face has shown, or go on after After where that is set
 }
 
 // HomeInfo is what a home says without being opened.

@@ -103,7 +103,7 @@ func (c *core) outcome(now time.Time, o *client.Outcome) {
 	}
 }
 
-// refusals tells the person, and then the rendezvous that this was done, what did not fit into the mailbox.
+// refusals tells the person what did not fit into the mailbox. The rendezvous tells it again with each connection until it has heard that a face has it.
 func (c *core) refusals(conn *client.Conn, r *rendezvous.Refusals) {
 	since := time.UnixMilli(int64(min(r.GetSinceMs(), math.MaxInt64))).UTC()
 	c.log.Warn("the mailbox was full", slog.Uint64("refused", r.GetMessages()), slog.Uint64("accounts", r.GetAccounts()), slog.Time("since", since))
@@ -111,8 +111,7 @@ func (c *core) refusals(conn *client.Conn, r *rendezvous.Refusals) {
 		Type: EventError, Code: string(rendezvous.CodeMailboxFull),
 		Message: fmt.Sprintf("since %s your mailbox was too full for %d envelopes from %d accounts; their programs send them again",
 			since.Format(time.RFC3339), r.GetMessages(), r.GetAccounts()),
-	})
-	_ = conn.Told(r.GetMark()) // where the connection has ended, it is told again
+	}, func() { _ = conn.Told(r.GetMark()) }) // where the connection has ended, it is told again
 }
 
 // ask looks a name up beside the core and calls then in the core, whatever came of it.

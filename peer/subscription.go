@@ -19,7 +19,7 @@ type Subscription struct {
 	behind  bool   // some of that is what the ring of messages has no more
 	lost    bool   // some is, of which it has not been told
 	replay  []Event
-	kept    []Event         // of the hub, with Seq 0; they come after ready
+	kept    []notice        // of the hub, with Seq 0; they come after ready
 	before  []Event         // what comes before all else: keys that were first seen with a message, and the message
 	met     map[string]bool // fingerprints of which it was told that they were first seen
 	shown   int64           // order of the newest message yielded: neither it nor what stands before it is yielded again
@@ -38,6 +38,9 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 		s.beginAnewLocked()
 	case o.After > 0:
 		s.letters, s.others, s.told = h.letters.after(o.After), h.others.after(o.After), true
+		if s.unshown = false; s.letters > h.letters.oldest() { // it has begun with that already
+			s.shown = h.letters.at(s.letters - 1).Order
+		}
 		for place := h.others.oldest(); place < s.others; place++ {
 			s.meets(h.others.at(place))
 		}
@@ -45,6 +48,10 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 	if s.backlog {
 		if len(s.before) == 0 { // else it begins with all that is here, this included
 			s.kept = h.kept
+		} else {
+			for _, n := range h.kept {
+				n.told()
+			}
 		}
 		h.kept = nil
 		h.faces++
@@ -145,9 +152,10 @@ func (s *Subscription) take(ctx context.Context) (Event, bool, <-chan struct{}, 
 		return *h.ready, true, nil, nil
 	}
 	if s.told && len(s.kept) > 0 {
-		e := s.kept[0]
+		n := s.kept[0]
 		s.kept = s.kept[1:]
-		return e, true, nil, nil
+		n.told()
+		return n.event, true, nil, nil
 	}
 	s.skipLocked()
 	if s.told && s.unshown && h.unseen != nil {

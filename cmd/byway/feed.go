@@ -45,7 +45,7 @@ func (f *feed) resume(ctx context.Context) error {
 		var sub *api.Subscription
 		err := f.settle(ctx, client)
 		if err == nil {
-			sub, err = client.Subscribe(ctx, peer.EventOptions{After: f.last, Unshown: f.last == 0})
+			sub, err = client.Subscribe(ctx, peer.EventOptions{After: f.last, Unshown: true})
 		}
 		if err == nil {
 			f.client, f.sub = client, sub

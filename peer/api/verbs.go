@@ -26,7 +26,7 @@ type sendInput struct {
 		Ref       string `json:"ref,omitempty" maxLength:"256" doc:"echoed as re in the message's state events"`
 		Wait      string `json:"wait,omitempty" enum:"accepted,stored,delivered" doc:"answer when this state is reached or the time is over; accepted when absent"`
 		TimeoutMS int64  `json:"timeout_ms,omitempty" minimum:"0" maximum:"3600000" doc:"how long to wait; 10 s when absent"`
-		WithinMS  int64  `json:"within_ms,omitempty" minimum:"0" maximum:"3600000" doc:"how long a message that may only go directly may take before it is given up; 10 s to find a way and 10 s to use it when absent"`
+		WithinMS  int64  `json:"within_ms,omitempty" minimum:"0" maximum:"3600000" doc:"how long a message that may only go directly may take at most before it is given up; 10 s to find a way and 10 s to use it in any case"`
 	}
 }
 
