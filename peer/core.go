@@ -52,6 +52,7 @@ type core struct {
 	trace      *trace.Log
 	dials      *dials
 	gate       *gate
+	fresh      *freshPorts
 	mapper     *portmap.Mapper
 	weather    *weather
 	typed      *lru.Cache[string, rendezvous.Username] // by what was typed
@@ -129,7 +130,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
 		strangers: strangers{lobby: newLobby[delivery.Account](maxStrangers, maxStrangersBytes)}, early: newLobby[session.ID](maxEarly, maxEarlyBytes),
 		greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), telling: rate.NewLimiter(tellsPerSecond, tellsBurst),
-		standing: p.standing, owed: map[delivery.Device]bool{}, gate: p.gate,
+		standing: p.standing, owed: map[delivery.Device]bool{}, gate: p.gate, fresh: &p.fresh,
 		pings: map[[8]byte]chan<- delivery.NoticePong{}, readUpto: map[delivery.Account]uint64{}, reason: "connecting",
 	}
 	c.dialCtx, c.dialStop = context.WithCancel(context.Background())

@@ -12,7 +12,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -61,7 +60,7 @@ func (p *Peer) startHost() error {
 			return err
 		}
 		options = append(options, libp2p.ResourceManager(manager), libp2p.Muxer(yamux.ID, muxer()), libp2p.Security(noise.ID, noise.New),
-			libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(libp2pquic.NewTransport))
+			libp2p.Transport(newTCP(&p.fresh)), libp2p.Transport(libp2pquic.NewTransport))
 	}
 	options = append(append(options, p.cfg.HostOptions...), p.gate.option)
 	h, err := libp2p.New(options...)

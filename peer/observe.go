@@ -50,7 +50,7 @@ func (c *core) observed(conn *client.Conn, seen []client.Sighting, askedUDP bool
 	h := &c.here
 	h.of, h.at = conn, time.Now()
 	h.network.UDP, h.network.Ports = judge(seen, askedUDP)
-	h.addrs = c.meetingPoints(seen)
+	h.addrs = c.seenAt(seen)
 	c.trace.Add(trace.Step{What: trace.Here, Network: networkOf(h.network, false), Addrs: sightings(seen)})
 	waiting := h.waiting
 	h.waiting = nil
@@ -88,9 +88,9 @@ func portOf(a ma.Multiaddr) string {
 	return ""
 }
 
-// meetingPoints returns the addresses to which a contact may send at the same moment as we to it: those that sockets which we listen on are seen at, and our own
+// seenAt returns the addresses to which a contact may send at the same moment as we to it: those that sockets which we listen on are seen at, and our own
 // public ones.
-func (c *core) meetingPoints(seen []client.Sighting) []ma.Multiaddr {
+func (c *core) seenAt(seen []client.Sighting) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	add := func(a ma.Multiaddr) {
 		if dialable(a) && !ma.Contains(out, a) && len(out) < delivery.MaxAddrs {

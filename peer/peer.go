@@ -123,6 +123,7 @@ type Peer struct {
 	keys       *identity.Keyring // the encryption keys in it are owned by the core once that runs
 	passphrase []byte
 	host       host.Host
+	fresh      freshPorts // of punches that host makes
 	store      *history.Store
 	core       *core
 	mapper     *portmap.Mapper // nil: nothing is asked of the router

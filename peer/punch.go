@@ -35,6 +35,7 @@ type punch struct {
 	began   time.Time          // when it was offered here or there
 	dialled time.Time          // zero until then; a connection that is made later is the punch's
 	stop    context.CancelFunc // of the dial; nil: it has not begun
+	port    int                // from which TCP is dialled; 0: the one that we listen on
 }
 
 // offer proposes a punch to a device, unless there is no need, it is forbidden, or one has just failed.
@@ -55,7 +56,7 @@ func (c *core) offer(now time.Time, d *device) {
 			return
 		}
 		p.began = time.Now()
-		if len(c.here.addrs) == 0 || !c.signal(d, p, delivery.PunchOffer, c.here.addrs) {
+		if addrs := c.meetingPoints(p); len(addrs) == 0 || !c.signal(d, p, delivery.PunchOffer, addrs) {
 			c.punchFailed(d, p, errors.New("nobody can reach this device from outside"))
 		}
 	})
@@ -155,7 +156,7 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 	d.offered = now
 	c.beginPunch(d, p)
 	c.observe(now, func() {
-		if c.stale(d, p) || !c.signal(d, p, delivery.PunchAnswer, c.here.addrs) {
+		if c.stale(d, p) || !c.signal(d, p, delivery.PunchAnswer, c.meetingPoints(p)) {
 			return
 		}
 		c.meet(d, p, addrs, together(c.conn.RTT(), offer.Trip))
@@ -166,6 +167,21 @@ func (c *core) answerOffer(now time.Time, d *device, offer *delivery.Punch, addr
 // claims.
 func together(ours time.Duration, theirs uint64) time.Duration {
 	return (ours + time.Duration(min(theirs, uint64(maxTrip.Milliseconds())))*time.Millisecond) / 2
+}
+
+// meetingPoints returns the addresses at which a device meets us in a punch. Where the router keeps ports, that of TCP is one that no connection had.
+func (c *core) meetingPoints(p *punch) []ma.Multiaddr {
+	if c.here.network.Ports != route.PortsKept {
+		return c.here.addrs
+	}
+	p.port = freshPort()
+	var out []ma.Multiaddr
+	for _, a := range c.here.addrs {
+		if a = withPort(a, p.port); !ma.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // theirs returns the addresses of a punch that may be dialled.
@@ -192,7 +208,7 @@ func (c *core) meet(d *device, p *punch, addrs []ma.Multiaddr, wait time.Duratio
 		if !c.stillMeets(d, p) {
 			return
 		}
-		l, err := c.openTogether(ctx, d.id, addrs, p.ours)
+		l, err := c.openTogether(ctx, d.id, addrs, p)
 		c.post(func() {
 			switch now := c.devices[d.Fingerprint]; {
 			case l != nil && now != nil:
@@ -219,12 +235,15 @@ func (c *core) stillMeets(d *device, p *punch) (ok bool) {
 }
 
 // openTogether dials a device that dials us. It returns no link where the other side opens it. It runs outside the core.
-func (c *core) openTogether(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, ours bool) (*link.Link, error) {
+func (c *core) openTogether(ctx context.Context, id peer.ID, addrs []ma.Multiaddr, p *punch) (*link.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, punchTime)
 	defer cancel()
 	c.clearBackoff(id)
-	together := network.WithForceDirectDial(network.WithSimultaneousConnect(ctx, ours, "punch"), "punch")
-	if err := c.host.Connect(together, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil || !ours {
+	if p.port != 0 {
+		defer c.fresh.use(id, p.port)()
+	}
+	together := network.WithForceDirectDial(network.WithSimultaneousConnect(ctx, p.ours, "punch"), "punch")
+	if err := c.host.Connect(together, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil || !p.ours {
 		return nil, err
 	}
 	return c.greet(ctx, id)

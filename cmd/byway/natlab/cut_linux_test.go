@@ -54,6 +54,7 @@ func between(r router) func(w *internet) (town, func(bool)) {
 var cuttings = []cutting{
 	{name: "punched over QUIC", want: "punched", build: between(cone), cuts: 20, enough: 10_000},
 	{name: "punched over TCP", want: "punched", build: between(coneWithout), cuts: 10},
+	{name: "the same, its end unheard", want: "punched", build: between(coneDeaf), cuts: 10},
 	{name: "one LAN", want: "lan", cuts: 10, build: func(w *internet) (town, func(bool)) {
 		l, t := together(w)
 		return t, func(off bool) {

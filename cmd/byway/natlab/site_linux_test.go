@@ -101,6 +101,7 @@ func (w *internet) shut(space string) string {
 type router struct {
 	symmetric bool // another port for each destination, else the same one for all
 	noUDP     bool // drops UDP
+	deaf      bool // does not hear that a host has ended a connection of TCP, and so goes on holding it for minutes
 	network   string
 	maps      string // by which protocol it maps ports for those behind it, "natpmp" or "upnp"; empty: it does not
 }
@@ -110,6 +111,7 @@ var (
 	cone        = router{}
 	symmetric   = router{symmetric: true}
 	coneWithout = router{noUDP: true}
+	coneDeaf    = router{noUDP: true, deaf: true}
 	mapsByPMP   = router{symmetric: true, maps: "natpmp"}
 	mapsByUPnP  = router{symmetric: true, maps: "upnp"}
 )
@@ -135,15 +137,22 @@ func (w *internet) behind(name string, r router) *site {
 	w.net.IP("-n", s.router, "link", "add", "br0", "type", "bridge")
 	w.net.IP("-n", s.router, "addr", "add", s.prefix+".1/24", "dev", "br0")
 	w.net.IP("-n", s.router, "link", "set", "br0", "up")
-	masquerade, udp := "masquerade", ""
+	masquerade, udp, ends := "masquerade", "", ""
 	if r.symmetric {
 		masquerade = "masquerade fully-random"
 	}
 	if r.noUDP {
 		udp = "meta l4proto udp drop"
 	}
+	if r.deaf {
+		ends = `iifname "br0" tcp flags & (rst | fin) != 0 drop`
+	}
 	w.rules(s.router, fmt.Sprintf(`
 		table inet router {
+			chain hears { # before connections are tracked
+				type filter hook prerouting priority raw;
+				%s
+			}
 			chain translate {
 				type nat hook postrouting priority srcnat;
 				oifname "tun0" %s
@@ -169,7 +178,7 @@ func (w *internet) behind(name string, r router) *site {
 				type filter hook input priority filter;
 				iifname "tun0" drop
 			}
-		}`, masquerade, udp))
+		}`, ends, masquerade, udp))
 	w.forward(s.router)
 	if r.maps != "" {
 		s.mapPorts(r.maps)
