@@ -100,9 +100,15 @@ func (e *Engine) letGo(r *remote) {
 
 // through ends a refusal where a probe has got through.
 func (e *Engine) through(c *copyState) {
-	if f := c.to.refused; f != nil && c.via == WayRelay && c.turn > f.turn {
+	if c.probes() {
 		e.letGo(c.to)
 	}
+}
+
+// probes reports whether the latest attempt was to find out whether a refusal is over.
+func (c *copyState) probes() bool {
+	f := c.to.refused
+	return f != nil && c.via == WayRelay && c.turn > f.turn
 }
 
 // Taken says that a device has taken the copy for it live, off the rendezvous. That it is on its disk only its acknowledgement says.

@@ -174,6 +174,72 @@ func TestFullMailboxOfOneDevice(t *testing.T) {
 	equal(t, "progress when the other has refused too", stages(e.Take(t0)), []Progress{{Reason: MailboxFull}})
 }
 
+// TestWaitsWhileItIsHeld: a message carries the reason of a refusal only until it is let go, for whichever of its devices that is.
+func TestWaitsWhileItIsHeld(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		devices []Device
+		reason  string
+		then    func(e *Engine, now time.Time)
+		want    string
+	}{
+		{"refused", []Device{bob1}, MailboxFull, func(*Engine, time.Time) {}, MailboxFull},
+		{"a probe has got through", []Device{bob1}, MailboxFull, func(e *Engine, now time.Time) { e.Stored(now, "bob", bob1, 1) }, ""},
+		{"a probe was refused again", []Device{bob1}, MailboxFull, func(e *Engine, now time.Time) {
+			e.Refused(now, "bob", bob1, 1, MailboxFull, time.Minute)
+		}, MailboxFull},
+		{"one device of two let go", []Device{bob1, bob2}, MailboxFull, func(e *Engine, now time.Time) { e.Stored(now, "bob", bob2, 1) }, ""},
+		{"a direct way", []Device{bob1}, MailboxFull, func(e *Engine, now time.Time) { e.DirectUp(now, "bob", bob1, WayLAN) }, ""},
+		{"no way at all", []Device{bob1}, MailboxFull, func(e *Engine, now time.Time) { e.RelayDown(now) }, ""},
+		{"of this message alone", []Device{bob1}, "no-such-device", func(e *Engine, now time.Time) { e.Stored(now, "bob", bob1, 1) }, "no-such-device"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			e := newSender(Limits{}, row.devices...)
+			accept(t, e, Message{})
+			accept(t, e, Message{})
+			e.Take(t0)
+			for _, d := range row.devices {
+				for n := range uint64(2) {
+					e.Refused(t0, "bob", d, n+1, row.reason, time.Minute)
+				}
+			}
+			e.Take(t0)
+			equal(t, "why it waits at first", e.Waits("bob", 2), row.reason)
+			now := t0.Add(2 * time.Minute)
+			e.Tick(now)
+			e.Take(now)
+			row.then(e, now)
+			e.Take(now)
+			equal(t, "why it waits then", e.Waits("bob", 2), row.want)
+		})
+	}
+}
+
+// TestUnsentProbe: a probe that could not be sent has found out nothing and goes again soon. What was on its way when the refusal came is no probe, and has the
+// rendezvous asked no earlier.
+func TestUnsentProbe(t *testing.T) {
+	const resend = 10 * time.Second
+	e := newSender(Limits{Resend: resend}, bob1)
+	accept(t, e, Message{})
+	accept(t, e, Message{})
+	out := e.Take(t0)
+	e.Refused(t0, "bob", bob1, 1, RateLimited, time.Minute)
+	e.Unsent(t0, out.Sends[1])
+	e.Take(t0)
+	e.Tick(t0.Add(resend / 10))
+	equal(t, "sent before its time", numbers(e.Take(t0.Add(resend/10)), bob1), []int(nil))
+
+	now := t0.Add(time.Minute)
+	e.Tick(now)
+	out = e.Take(now)
+	equal(t, "probe", numbers(out, bob1), []int{1})
+	e.Unsent(now, out.Sends[0])
+	now = now.Add(resend / 10)
+	equal(t, "next probe", e.NextTick(), now)
+	e.Tick(now)
+	equal(t, "probe in place of the unsent", numbers(e.Take(now), bob1), []int{1})
+}
+
 // TestRelayBackProbes: a new connection to the rendezvous has new answers.
 func TestRelayBackProbes(t *testing.T) {
 	e := newSender(Limits{}, bob1)

@@ -116,8 +116,8 @@ func (e *Engine) Unsent(now time.Time, s Send) {
 	if _, _, c := e.copyOf(s.To, s.Device, s.N); c != nil && c.phase == Sent && c.via == s.Via {
 		c.phase = Waiting
 		e.setDue(c, now.Add(e.limits.Resend/10))
-		if f := c.to.refused; f != nil && s.Via == WayRelay {
-			f.probe = c.due // it was one
+		if c.probes() {
+			c.to.refused.probe = c.due // it has found out nothing
 		}
 	}
 	if s.Payload.Kind == KindAck {
