@@ -47,6 +47,11 @@ func peerID(t testing.TB, k *identity.Keyring) libpeer.ID {
 
 // desk is a core that does not run: the test calls it as its goroutine would. Alice has the keys of device 0; the rendezvous that of device 7.
 func desk(t testing.TB) (*core, *Subscription) {
+	return deskAt(t, filepath.Join(t.TempDir(), historyFileName))
+}
+
+// deskAt makes a desk with its history in a file.
+func deskAt(t testing.TB, path string) (*core, *Subscription) {
 	t.Helper()
 	keys := identitytest.Keyring(0)
 	key, err := hostKey(keys.Host)
@@ -57,7 +62,7 @@ func desk(t testing.TB) (*core, *Subscription) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := history.Open(context.Background(), filepath.Join(t.TempDir(), "history.db"), keys.Storage)
+	store, err := history.Open(context.Background(), path, keys.Storage)
 	if err != nil {
 		t.Fatal(err)
 	}

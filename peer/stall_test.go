@@ -2,8 +2,12 @@ package peer
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/byway-chat/byway/peer/history"
 )
 
 // TestStallIsSaidNowAndThen lets commits fail again and again. It is said at once, then once in a while with the number of failures, and at once again after a
@@ -46,5 +50,37 @@ func TestStallWaits(t *testing.T) {
 	c.receive(inbound{taken: func() { t.Error("what came was taken") }})
 	if err := c.writable(time.Now()); err != nil || c.stall.cause != nil {
 		t.Errorf("whoever asks is told %v, though the disk has room", err)
+	}
+}
+
+// TestStallLastsWhateverTheDiskSays: where the look for room fails, be it for another cause than a full disk, the stall stays, and is told with that cause. Nothing
+// that somebody wants committed has the disk looked at more often.
+func TestStallLastsWhateverTheDiskSays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), historyFileName)
+	c, _ := deskAt(t, path)
+	start := time.Now()
+	c.restart(start, history.ErrDiskFull)
+	if CodeOf(c.stall.cause) != CodeDiskFull {
+		t.Fatalf("it stalls for %v", c.stall.cause)
+	}
+	inTheWay := path + ".room" // where a look writes
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	looks := start.Add(reloadEvery)
+	if c.reload(looks) || CodeOf(c.stall.cause) != CodeFailed {
+		t.Errorf("a look that failed has left %v", c.stall.cause)
+	}
+	if c.stall.retry != looks.Add(reloadEvery) {
+		t.Errorf("the next look is %v after it, want %v", c.stall.retry.Sub(looks), reloadEvery)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if c.writable(looks.Add(lookApart-1)) == nil {
+		t.Error("it was looked again at once")
+	}
+	if err := c.writable(looks.Add(lookApart)); err != nil {
+		t.Errorf("it stalls with room: %v", err)
 	}
 }
