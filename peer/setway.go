@@ -123,14 +123,14 @@ func (p *Peer) storeStanding(ctx context.Context, policy route.Policy) error {
 }
 
 // republishAddresses has the directory tell of this device what the policies let it tell, to those to whom they do. Without a rendezvous it is the first thing that it
-// hears when it is back.
+// hears when it is back. Where it has not answered in time, or the caller does not wait for that, whoever keeps up what is published tells it.
 func (p *Peer) republishAddresses(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
-	defer cancel()
-	conn, err := p.connection(ctx)
+	conn, err := p.connection(context.WithoutCancel(ctx)) // the policy is in force: without this nobody would know that the directory is to be told
 	if err != nil || conn == nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
+	defer cancel()
 	err = p.publishAddresses(ctx, conn)
 	for wait, ok := rateLimited(err); ok; wait, ok = rateLimited(err) {
 		pause(ctx, wait)
