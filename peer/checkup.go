@@ -134,7 +134,7 @@ func (k *ContactCheck) explain(r route.Reason) {
 // whyNotDirect returns why no direct way to a contact is open, for the device of which that tells most.
 func (c *core) whyNotDirect(ct *contact, s *route.Surroundings) route.Reason {
 	var why []route.Reason
-	for _, d := range ct.targets(c.self.Fingerprint) {
+	for _, d := range ct.sealedFor(c.self.Fingerprint) {
 		why = append(why, c.look(d).Why(s, route.Direct))
 	}
 	return route.MostTelling(why)

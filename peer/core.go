@@ -77,8 +77,8 @@ type core struct {
 	near      bool            // conn leads to this machine
 	connNo    uint64          // counts connections: what was learnt before this one may be stale
 	reason    string          // why conn is nil
-	refused   rendezvous.Code // what the rendezvous said when it refused this device; empty once it has signed it in again
 	sought    time.Time       // when that was last found out, either way
+	refused   rendezvous.Code // what the rendezvous said when it refused this device; empty once it has signed it in again
 	submits   map[uint64][]delivery.Send
 	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
 	online    map[delivery.Account]map[delivery.Device]bool

@@ -303,7 +303,7 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted rou
 		s := c.surroundings()
 		refused = c.refusal("no direct way to " + string(name) + " is open")
 		open, gone, why = false, c.contacts[name] == nil, nil
-		for _, d := range c.contacts[name].targets(c.self.Fingerprint) {
+		for _, d := range c.contacts[name].sealedFor(c.self.Fingerprint) {
 			open = open || d.link != nil && wanted.Allows(d.linkWay)
 			why = append(why, c.look(d).Why(&s, wanted))
 		}
@@ -335,8 +335,8 @@ func (c *core) needDirect(ctx context.Context, name delivery.Account, wanted rou
 	return noWay(fmt.Sprintf("no direct way to %s is open", name), name, route.MostTelling(why))
 }
 
-// targets returns the devices that messages are sealed for, in the order of the directory; none of a contact that has gone.
-func (ct *contact) targets(self delivery.Device) []*device {
+// sealedFor returns the devices that messages are sealed for, in the order of the directory; none of a contact that has gone.
+func (ct *contact) sealedFor(self delivery.Device) []*device {
 	if ct == nil {
 		return nil
 	}

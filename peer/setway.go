@@ -198,7 +198,7 @@ func (c *core) wayPolicy(ct *contact) WayPolicy {
 	here := c.policy(ct.Name)
 	w := WayPolicy{User: string(ct.Name), Policy: here.String(), Own: ct.Policy != "", PolicyThere: ct.policiesThere()}
 	left, why := here.Ways(), route.Reason("")
-	if devices := ct.targets(c.self.Fingerprint); len(devices) > 0 {
+	if devices := ct.sealedFor(c.self.Fingerprint); len(devices) > 0 {
 		left = 0
 		for _, d := range devices {
 			left |= c.agreed(d)

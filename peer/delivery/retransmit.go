@@ -2,6 +2,9 @@ package delivery
 
 import "time"
 
+// Fast retransmit, as in RFC 5681 section 3.2: what an acknowledgement shows to be lost goes again without waiting for its time. The sign is another one. There three
+// acknowledgements of the same number make a loss likely. Here a receipt says by which way a later copy has come, and a way keeps the order: one is enough.
+
 // maxQuick is how many attempts a copy may have had that goes again before its time. A device that says of some that it does not have them, truly or
 // not, so makes us send those a few times and no more.
 const maxQuick = 2
