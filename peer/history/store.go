@@ -145,14 +145,11 @@ const minFile = 512
 
 // inspect refuses a file from before the first release.
 func inspect(ctx context.Context, db *sql.DB) error {
-	var old int
-	switch err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'outbox'").Scan(&old); {
-	case err != nil:
-		return err
-	case old > 0:
+	old, err := sqlitefile.HasTable(ctx, db, "outbox")
+	if err == nil && old {
 		return ErrOldFormat
 	}
-	return nil
+	return err
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

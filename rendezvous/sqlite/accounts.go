@@ -21,8 +21,13 @@ const (
 )
 
 // accountByName reads an account with its devices by one statement, which sees one state of the file. A sign-in is little else.
-const accountByName = "SELECT " + accountColumns + ", d.account, d.fingerprint, d.peer_id, d.added, d.last_seen, d.bundle, d.bundle_seq, d.peer_record " +
-	"FROM accounts LEFT JOIN devices d ON d.account = accounts.name WHERE accounts.name = ? ORDER BY d.rowid"
+const accountByName = joinedColumns + "d.peer_record" + joinedByName
+
+// An account with its devices, as scanBoth reads it; between the two stands what the last column, the peer record, is to be.
+const (
+	joinedColumns = "SELECT " + accountColumns + ", d.account, d.fingerprint, d.peer_id, d.added, d.last_seen, d.bundle, d.bundle_seq, "
+	joinedByName  = " FROM accounts LEFT JOIN devices d ON d.account = accounts.name WHERE accounts.name = ? ORDER BY d.rowid"
+)
 
 // Account implements directory.Store.
 func (db *DB) Account(ctx context.Context, name rendezvous.Username) (*directory.Account, error) {

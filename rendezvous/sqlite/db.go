@@ -107,9 +107,7 @@ func inspect(ctx context.Context, db *sql.DB) error {
 		return nil // made and never used
 	}
 	if id != applicationID {
-		var goose int64
-		err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'").Scan(&goose)
-		if err != nil || goose == 0 {
+		if found, err := sqlitefile.HasTable(ctx, db, "goose_db_version"); err != nil || !found {
 			return fmt.Errorf("open the database: %w: it belongs to another program", ErrDamaged)
 		}
 	}

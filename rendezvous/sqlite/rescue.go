@@ -19,9 +19,8 @@ func putInOrder(log *slog.Logger) func(context.Context, *sql.DB, *sqlitefile.Rep
 		if err := forgetWhere(ctx, db, r); err != nil {
 			return classify("put the rescued database in order", err)
 		}
-		var addresses int
-		err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'addresses'").Scan(&addresses)
-		if err == nil && addresses == 0 { // of a version that had none; the schema is brought up to date later
+		found, err := sqlitefile.HasTable(ctx, db, "addresses")
+		if err == nil && !found { // of a version that had none; the schema is brought up to date later
 			return nil
 		}
 		var last int64

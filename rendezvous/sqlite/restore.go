@@ -28,9 +28,8 @@ func restoreDirectory(ctx context.Context, db *sql.DB, log *slog.Logger, r *sqli
 
 // restoreAccounts fills each of the two tables from the other.
 func restoreAccounts(ctx context.Context, db *sql.DB, r *sqlitefile.Report) error {
-	var copies int
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'account_copies'").Scan(&copies); err != nil || copies == 0 {
-		return err // of a version that had none
+	if found, err := sqlitefile.HasTable(ctx, db, "account_copies"); err != nil || !found { // of a version that had none
+		return err
 	}
 	for _, way := range []struct{ from, to string }{{"account_copies", "accounts"}, {"accounts", "account_copies"}} {
 		result, err := db.ExecContext(ctx, "INSERT OR IGNORE INTO "+way.to+" ("+accountColumns+") SELECT "+accountColumns+" FROM "+way.from+

@@ -12,9 +12,8 @@ import (
 
 // shownByName is accountByName for another account. What is withheld from that is left out by the same statement: a record and the list that came with it
 // are never read apart.
-const shownByName = "SELECT " + accountColumns + ", d.account, d.fingerprint, d.peer_id, d.added, d.last_seen, d.bundle, d.bundle_seq, " +
-	"CASE WHEN EXISTS (SELECT 1 FROM withheld w WHERE w.device = d.fingerprint AND w.account = ?) THEN NULL ELSE d.peer_record END " +
-	"FROM accounts LEFT JOIN devices d ON d.account = accounts.name WHERE accounts.name = ? ORDER BY d.rowid"
+const shownByName = joinedColumns +
+	"CASE WHEN EXISTS (SELECT 1 FROM withheld w WHERE w.device = d.fingerprint AND w.account = ?) THEN NULL ELSE d.peer_record END" + joinedByName
 
 // Shown implements directory.Store.
 func (db *DB) Shown(ctx context.Context, name, to rendezvous.Username) (*directory.Account, error) {
@@ -53,11 +52,9 @@ func forgetWhere(ctx context.Context, db *sql.DB, r *sqlitefile.Report) error {
 			return err
 		}
 	}
-	var tables int
-	err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'withheld'").Scan(&tables)
-	if err != nil || tables == 0 { // of a version that had none
+	if found, err := sqlitefile.HasTable(ctx, db, "withheld"); err != nil || !found { // of a version that had none
 		return err
 	}
-	_, err = db.ExecContext(ctx, "DELETE FROM withheld WHERE device NOT IN (SELECT fingerprint FROM devices)")
+	_, err := db.ExecContext(ctx, "DELETE FROM withheld WHERE device NOT IN (SELECT fingerprint FROM devices)")
 	return err
 }

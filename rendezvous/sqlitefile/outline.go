@@ -2,6 +2,7 @@ package sqlitefile
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,6 +45,13 @@ func readOutline(ctx context.Context, db queryer, pinned []string) (o outline, e
 		o.Pinned = append(o.Pinned, statements...)
 	}
 	return o, nil
+}
+
+// HasTable reports whether a database has a table of that name, which one of an earlier version may not. The errors are SQLite's.
+func HasTable(ctx context.Context, db *sql.DB, name string) (bool, error) {
+	var tables int
+	err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", name).Scan(&tables)
+	return tables > 0, err
 }
 
 // inserts returns statements that make the rows of a table again.
