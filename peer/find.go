@@ -166,12 +166,7 @@ func parseTyped(text string) (peer.ID, ma.Multiaddr, error) {
 		return "", nil, wrong
 	}
 	addr, id := peer.SplitAddr(m)
-	if len(addr) < 2 || !dialable(addr) {
-		return "", nil, wrong
-	}
-	tcp := len(addr) == 2 && addr[1].Protocol().Code == ma.P_TCP
-	quic := len(addr) == 3 && addr[1].Protocol().Code == ma.P_UDP && addr[2].Protocol().Code == ma.P_QUIC_V1
-	if !tcp && !quic || addr[1].Value() == "0" {
+	if len(addr) < 2 || !dialable(addr) || !rendezvous.IsTransport(addr[1:]) || addr[1].Value() == "0" {
 		return "", nil, wrong
 	}
 	return id, addr, nil

@@ -108,7 +108,7 @@ func holdsKey(id peer.ID) bool {
 	return err == nil
 }
 
-// dialable reports whether m is exactly a host, then TCP or QUIC on a port: the transports that a peer links in.
+// dialable reports whether m is exactly a host and a transport with a port.
 func dialable(m ma.Multiaddr) bool {
 	if len(m) > 0 && m[0].Protocol().Code == ma.P_IP6ZONE {
 		m = m[1:]
@@ -125,14 +125,17 @@ func dialable(m ma.Multiaddr) bool {
 	default:
 		return false
 	}
-	if m[1].Value() == "0" {
-		return false
-	}
-	switch m[1].Protocol().Code {
-	case ma.P_TCP:
-		return len(m) == 2
-	case ma.P_UDP:
-		return len(m) == 3 && m[2].Protocol().Code == ma.P_QUIC_V1
+	return IsTransport(m[1:]) && m[1].Value() != "0"
+}
+
+// IsTransport reports whether what stands behind the host in an address is TCP or QUIC on a port, which may be 0, and no more: these are the transports
+// that the programs speak.
+func IsTransport(m ma.Multiaddr) bool {
+	switch len(m) {
+	case 1:
+		return m[0].Code() == ma.P_TCP
+	case 2:
+		return m[0].Code() == ma.P_UDP && m[1].Code() == ma.P_QUIC_V1
 	}
 	return false
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -164,16 +163,11 @@ func checkListen(address string) error {
 	if err != nil {
 		return usage(fmt.Sprintf("%q is not an address to listen on: %v", address, err), hint)
 	}
-	var kinds []int
-	for _, c := range a {
-		if c.Code() != ma.P_IP6ZONE {
-			kinds = append(kinds, c.Code())
-		}
+	if len(a) > 0 && a[0].Code() == ma.P_IP6ZONE {
+		a = a[1:]
 	}
-	for _, ip := range []int{ma.P_IP4, ma.P_IP6} {
-		if slices.Equal(kinds, []int{ip, ma.P_TCP}) || slices.Equal(kinds, []int{ip, ma.P_UDP, ma.P_QUIC_V1}) {
-			return nil
-		}
+	if len(a) > 0 && (a[0].Code() == ma.P_IP4 || a[0].Code() == ma.P_IP6) && rendezvous.IsTransport(a[1:]) {
+		return nil
 	}
 	return usage(fmt.Sprintf("%q is not an address to listen on: there is TCP and QUIC, at an address of this machine", address), hint)
 }

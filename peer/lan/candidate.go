@@ -7,6 +7,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/byway-chat/byway/rendezvous"
 )
 
 // Bounds on what one mDNS answer may bring. Everybody on the LAN can write one.
@@ -71,13 +73,7 @@ func parseRecord(text string) (ma.Multiaddr, peer.ID, bool) {
 }
 
 func worthDialling(m ma.Multiaddr) bool {
-	if len(m) < 2 || m[1].Value() == "0" {
-		return false
-	}
-	switch {
-	case len(m) == 2 && m[1].Protocol().Code == ma.P_TCP:
-	case len(m) == 3 && m[1].Protocol().Code == ma.P_UDP && m[2].Protocol().Code == ma.P_QUIC_V1:
-	default:
+	if len(m) < 2 || !rendezvous.IsTransport(m[1:]) || m[1].Value() == "0" {
 		return false
 	}
 	ip := hostOf(m)
