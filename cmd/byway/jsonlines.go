@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/byway-chat/byway/cmd/internal/ledger"
+	"github.com/byway-chat/byway/cmd/internal/terminal"
 	"github.com/byway-chat/byway/peer"
 	"github.com/byway-chat/byway/peer/trace"
 )
@@ -83,10 +84,8 @@ func (l *lines) writeLocked(v any) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.w.Write(line); err != nil {
-		return fmt.Errorf("writing to standard output: %w", err)
-	}
-	return nil
+	_, err = l.w.Write(line)
+	return terminal.Unwritten(err)
 }
 
 // joined is the fields of two objects in one.

@@ -52,10 +52,8 @@ func (p *program) message(text string, m ledger.Mark) error {
 }
 
 func (p *program) write(text string) error {
-	if _, err := io.WriteString(p.stdout, p.encode(text)); err != nil {
-		return fmt.Errorf("writing to standard output: %w", err)
-	}
-	return nil
+	_, err := io.WriteString(p.stdout, p.encode(text))
+	return terminal.Unwritten(err)
 }
 
 // table writes rows of cells in columns.

@@ -9,10 +9,11 @@ package ledger
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
+
+	"github.com/byway-chat/byway/cmd/internal/terminal"
 )
 
 // Mark names a message: its place in the history of a home, which only rises, and its id (at most 47 bytes count). The zero Mark names none.
@@ -59,7 +60,7 @@ func Open(o Options) (*Ledger, error) {
 	if found.tornOn(l.page) {
 		// The reader has the beginning of a line and must not take the next one for its end.
 		if _, err := out.WriteString("\n"); err != nil {
-			return nil, errors.Join(fmt.Errorf("writing to standard output: %w", err), l.Close(false))
+			return nil, errors.Join(terminal.Unwritten(err), l.Close(false))
 		}
 	}
 	return l, nil
@@ -78,10 +79,7 @@ func (l *Ledger) Print(text []byte, m Mark) error {
 		return err
 	}
 	a := l.page.begin(text, start, m)
-	if err := l.sink.put(text, &a.pos); err != nil {
-		return fmt.Errorf("writing to standard output: %w", err)
-	}
-	return nil
+	return terminal.Unwritten(l.sink.put(text, &a.pos))
 }
 
 // Printed remembers a message that the caller has printed itself.

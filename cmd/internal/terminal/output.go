@@ -20,13 +20,18 @@ func NewOutput(w io.Writer) *Output { return &Output{w: w} }
 // Write writes to standard output.
 func (o *Output) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
-	if err != nil {
-		err = fmt.Errorf("writing to standard output: %w", err)
-		if o.err == nil {
-			o.err = err
-		}
+	if err = Unwritten(err); o.err == nil {
+		o.err = err
 	}
 	return n, err
+}
+
+// Unwritten is what is said of a write to standard output that ended with err; nil where it did not fail.
+func Unwritten(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("writing to standard output: %w", err)
 }
 
 // Err is the error of the first write that has failed, or nil.
