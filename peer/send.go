@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -446,9 +445,13 @@ const (
 	ReasonRateLimited = delivery.RateLimited
 )
 
-// Wait waits until a message has come at least as far as the given state, or has failed, or waits here for one of the reasons in unless. When ctx ends first
-// it returns the latest Receipt with ctx's error.
-func (p *Peer) Wait(ctx context.Context, id string, until State, unless ...string) (Receipt, error) {
+// Wait waits until a message has come at least as far as the given state, or has failed. When ctx ends first it returns the latest Receipt with ctx's error.
+func (p *Peer) Wait(ctx context.Context, id string, until State) (Receipt, error) {
+	return p.WaitUnless(ctx, id, until, "")
+}
+
+// WaitUnless is Wait that returns too when the message is only accepted and waits for this reason; empty: it is Wait.
+func (p *Peer) WaitUnless(ctx context.Context, id string, until State, reason string) (Receipt, error) {
 	if err := p.up(); err != nil {
 		return Receipt{}, err
 	}
@@ -456,7 +459,7 @@ func (p *Peer) Wait(ctx context.Context, id string, until State, unless ...strin
 	defer events.Close()
 	r, err := p.Receipt(ctx, id)
 	enough := func() bool {
-		return rank[r.State] >= rank[until] || r.State == StateAccepted && slices.Contains(unless, r.Reason)
+		return rank[r.State] >= rank[until] || reason != "" && r.State == StateAccepted && r.Reason == reason
 	}
 	if err != nil || enough() {
 		return r, err

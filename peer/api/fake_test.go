@@ -41,9 +41,9 @@ func (f *fake) Send(_ context.Context, to, body string, o peer.SendOptions) (pee
 	return peer.Receipt{ID: "m1", To: to, N: 1, State: peer.StateAccepted, Sent: time.Unix(1, 5).UTC()}, f.note(sent{to, body, o})
 }
 
-func (f *fake) Wait(ctx context.Context, id string, until peer.State, unless ...string) (peer.Receipt, error) {
-	if len(unless) > 0 {
-		return peer.Receipt{ID: id, State: peer.StateAccepted, Reason: unless[0]}, f.note("wait " + id + " unless " + unless[0])
+func (f *fake) WaitUnless(ctx context.Context, id string, until peer.State, reason string) (peer.Receipt, error) {
+	if reason != "" {
+		return peer.Receipt{ID: id, State: peer.StateAccepted, Reason: reason}, f.note("wait " + id + " unless " + reason)
 	}
 	if f.wait != nil {
 		return f.wait(ctx, id, until)

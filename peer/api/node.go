@@ -12,7 +12,7 @@ import (
 // messages is what the server asks of a peer about messages.
 type messages interface {
 	Send(ctx context.Context, to, body string, o peer.SendOptions) (peer.Receipt, error)
-	Wait(ctx context.Context, id string, until peer.State, unless ...string) (peer.Receipt, error)
+	WaitUnless(ctx context.Context, id string, until peer.State, reason string) (peer.Receipt, error)
 	Receipt(ctx context.Context, id string) (peer.Receipt, error)
 	History(ctx context.Context, q peer.HistoryQuery) ([]peer.HistoryEntry, error)
 	Read(ctx context.Context, user string) error

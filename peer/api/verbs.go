@@ -128,16 +128,13 @@ func messageRoutes(api huma.API, n node) {
 		if err != nil || b.Wait == "" {
 			return r, err
 		}
-		return wait(ctx, n, r.ID, peer.State(b.Wait), b.TimeoutMS)
+		return wait(ctx, n, r.ID, peer.State(b.Wait), b.TimeoutMS, "")
 	})
 	verb(api, http.MethodGet, "/v1/receipts/{id}", "How far a message has come", func(ctx context.Context, in *receiptInput) (peer.Receipt, error) {
 		if in.Wait == "" {
 			return n.Receipt(ctx, in.ID)
 		}
-		if in.Unless != "" {
-			return wait(ctx, n, in.ID, peer.State(in.Wait), in.TimeoutMS, in.Unless)
-		}
-		return wait(ctx, n, in.ID, peer.State(in.Wait), in.TimeoutMS)
+		return wait(ctx, n, in.ID, peer.State(in.Wait), in.TimeoutMS, in.Unless)
 	})
 	verb(api, http.MethodGet, "/v1/history", "Messages, oldest first", func(ctx context.Context, in *historyInput) ([]peer.HistoryEntry, error) {
 		list, err := n.History(ctx, peer.HistoryQuery{User: in.User, Search: in.Search, Limit: in.Limit})
@@ -156,8 +153,9 @@ func messageRoutes(api huma.API, n node) {
 	})
 }
 
-// wait holds the request until the state or the end of the time, which is an answer and no error: the receipt says how far it came.
-func wait(ctx context.Context, n node, id string, until peer.State, ms int64, unless ...string) (peer.Receipt, error) {
+// wait holds the request until the state, until the message waits for the reason in unless, or to the end of the time, which is an answer and no error: the
+// receipt says how far it came.
+func wait(ctx context.Context, n node, id string, until peer.State, ms int64, unless string) (peer.Receipt, error) {
 	if until == peer.StateAccepted {
 		return n.Receipt(ctx, id)
 	}
@@ -167,7 +165,7 @@ func wait(ctx context.Context, n node, id string, until peer.State, ms int64, un
 	}
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	r, err := n.Wait(timed, id, until, unless...)
+	r, err := n.WaitUnless(timed, id, until, unless)
 	if err != nil && timed.Err() != nil && ctx.Err() == nil && r.ID != "" {
 		return r, nil
 	}

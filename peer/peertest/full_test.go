@@ -33,7 +33,7 @@ func wantFull(t *testing.T, from *peertest.Node, to, body string) peer.Receipt {
 	r := from.MustSend(to, body)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	got, err := from.Wait(ctx, r.ID, peer.StateStored, peer.ReasonMailboxFull)
+	got, err := from.WaitUnless(ctx, r.ID, peer.StateStored, peer.ReasonMailboxFull)
 	if err != nil || got.State != peer.StateAccepted || got.Reason != peer.ReasonMailboxFull {
 		t.Fatalf("got %+v, %v, want that the mailbox is full", got, err)
 	}
@@ -58,7 +58,7 @@ func TestFullMailbox(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		const beyond = 600 // more than the window of one device
 		first := fillMailbox(t, alice, "bob", beyond)
-		if r, err := alice.Wait(t.Context(), first.ID, peer.StateStored, peer.ReasonMailboxFull); err != nil || r.Reason != peer.ReasonMailboxFull {
+		if r, err := alice.WaitUnless(t.Context(), first.ID, peer.StateStored, peer.ReasonMailboxFull); err != nil || r.Reason != peer.ReasonMailboxFull {
 			t.Fatalf("got %+v, %v, want that the mailbox is full", r, err)
 		}
 		wantFull(t, alice, "bob", "one more")
