@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,9 @@ func TestRequestsThatBreakTheSchema(t *testing.T) {
 			_, err := call[peer.Receipt](t.Context(), c, http.MethodPost, "/v1/send", []byte(tc.body), once)
 			if got := peer.CodeOf(err); got != tc.want {
 				t.Errorf("got %v (%v), want %v", got, err, tc.want)
+			}
+			if tc.want == peer.CodeTooLarge && !strings.Contains(err.Error(), strconv.Itoa(maxRequest)) {
+				t.Errorf("%v does not say how much is allowed", err)
 			}
 		})
 	}

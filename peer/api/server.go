@@ -119,11 +119,11 @@ func whole(next http.Handler) http.Handler {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 		_ = control.SetReadDeadline(time.Time{})
 		if err != nil {
-			code := peer.CodeUsage
+			e := &peer.Error{Code: peer.CodeUsage, Message: fmt.Sprintf("the request did not arrive whole within %v", readTimeout), Err: err}
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-				code = peer.CodeTooLarge
+				e = &peer.Error{Code: peer.CodeTooLarge, Message: fmt.Sprintf("the request has more than %d bytes", maxRequest)}
 			}
-			f := faultOf(&peer.Error{Code: code, Message: "the request did not arrive whole", Err: err})
+			f := faultOf(e)
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(f.status)
 			_ = json.NewEncoder(w).Encode(f)
@@ -141,7 +141,7 @@ func routes(n node, s *Server) (*http.ServeMux, huma.API) {
 	config.Info.Description = "The verbs of a running peer, for its owner."
 	config.DocsPath = ""     // its page would load scripts from another host
 	config.CreateHooks = nil // no "$schema" field in answers
-	config.Transformers = append(config.Transformers, plain, versioned)
+	config.Transformers = append(config.Transformers, critic{config.Components.Schemas}.plain, versioned)
 	api := humago.New(mux, config)
 	messageRoutes(api, n)
 	neighbourRoutes(api, n)
