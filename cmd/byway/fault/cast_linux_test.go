@@ -260,9 +260,12 @@ func (v *voice) stop() {
 }
 
 // say types one message and returns it, whether or not anything still reads it.
-func (v *voice) say(to, padding string) *letter {
+func (v *voice) say(to, padding string) *letter { return v.sayBy(v.way(), to, padding) }
+
+// sayBy is say by a way of one's choice.
+func (v *voice) sayBy(way, to, padding string) *letter {
 	w := v.ledger.write(v.User, v.lane, to, padding)
-	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body, "way": v.way()})
+	line, err := json.Marshal(map[string]string{"id": w.id, "cmd": "send", "to": to, "body": w.body, "way": way})
 	if to := v.typewriter.Load(); err == nil && to != nil {
 		v.ledger.typed(w, to.screen)
 		_ = to.stream.TryWrite(string(line)) // to a program that was killed: then it is not accepted

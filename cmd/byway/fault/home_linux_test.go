@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/byway-chat/byway/cmd/byway/stage"
 )
@@ -20,13 +19,20 @@ func (c *cast) speak(count int, a, b *voice) {
 	c.ledger.check(c.t)
 }
 
-// acknowledged waits until whoever has written knows that it has arrived, and so does the rendezvous, which is told a moment later: else it brings it again.
-func (c *cast) acknowledged() {
+// acknowledged waits until whoever has written to v knows that it has arrived, and so does the rendezvous: else that brings it again. It is told no later than with the next
+// envelope that v gives it, so v writes once more by the relay.
+func (c *cast) acknowledged(v, to *voice) {
 	c.t.Helper()
-	if !c.ledger.await(patience, func() bool { return c.ledger.sum.delivered >= c.ledger.sum.accepted }) {
-		c.t.Error("not everything that was shown has been acknowledged")
+	told := func() {
+		c.t.Helper()
+		if !c.ledger.await(patience, func() bool { return c.ledger.sum.delivered >= c.ledger.sum.accepted }) {
+			c.t.Error("not everything that was shown has been acknowledged")
+		}
 	}
-	<-time.After(250 * time.Millisecond) // ten times the 25 ms in which takings are gathered (rendezvous/client)
+	told()
+	v.sayBy("relay", to.User, "")
+	c.ledger.settle(c.running(), patience)
+	told()
 }
 
 // TestRestoredHome puts an older copy in the place of a home: the numbers of what was sent since are used once more, and what was received since
@@ -41,7 +47,7 @@ func TestRestoredHome(t *testing.T) {
 	copyTree(t, alice.Home, backup)
 	alice.start()
 	c.speak(10, alice, bob)
-	c.acknowledged() // what the home that is lost has not acknowledged comes again, and rightly
+	c.acknowledged(alice, bob) // what the home that is lost has not acknowledged comes again, and rightly
 	alice.kill()
 	if err := os.RemoveAll(alice.Home); err != nil {
 		t.Fatal(err)
