@@ -484,6 +484,7 @@ func (p *Peer) learnNow(ctx context.Context, name rendezvous.Username, records [
 	return learnErr
 }
 
+// noSuchUser is told of a name that nobody has, and of what is no name.
 func noSuchUser(name string) error {
-	return &Error{Code: CodeNoSuchUser, Message: "there is no user " + name, Hint: "`byway who` lists the users"}
+	return &Error{Code: CodeNoSuchUser, Message: fmt.Sprintf("there is no user %.64q", name), Hint: "`byway who` lists the users"}
 }

@@ -36,7 +36,7 @@ var limits = map[route.Policy]delivery.Policy{
 func parseUser(name string) (rendezvous.Username, error) {
 	u, err := rendezvous.ParseUsername(name)
 	if err != nil {
-		return "", &Error{Code: CodeNoSuchUser, Message: fmt.Sprintf("there is no user %.64q", name), Hint: "`byway who` lists the users"}
+		return "", noSuchUser(name)
 	}
 	return u, nil
 }

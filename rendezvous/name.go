@@ -42,8 +42,8 @@ func ParseUsername(s string) (Username, error) {
 	return u, nil
 }
 
-// CheckName says what is wrong with the form of a name, as ParseUsername does. A reserved one has the form of a name, though nobody has it.
-func CheckName(s string) error {
+// CheckNameForm says what is wrong with the form of a name, as ParseUsername does. A reserved one has the form of a name, though nobody has it.
+func CheckNameForm(s string) error {
 	_, err := parseName(s)
 	return err
 }

@@ -85,7 +85,7 @@ func consoleCommands() []consoleCommand {
 			if arg == "" {
 				return errors.New("kick wants a user name")
 			}
-			if err := checkName(arg); err != nil {
+			if err := checkNameForm(arg); err != nil {
 				return err
 			}
 			return kick(ctx, c.out, c.client, arg)

@@ -45,7 +45,7 @@ func TestConsole(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"rendezvous: error: kick wants a user name", "rendezvous: error: there is no user zoe", "rendezvous: hint: run `rendezvous users`",
+		"rendezvous: error: kick wants a user name", `rendezvous: error: there is no user "zoe"`, "rendezvous: hint: run `rendezvous users`",
 		`rendezvous: error: "a b" is no user name`, "rendezvous: error: quit takes no more words",
 		"rendezvous: error: watch takes nothing", `rendezvous: error: "dance" is not a command here; type help`,
 	} {

@@ -140,12 +140,12 @@ func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usagef("%s wants one user name", cmd.CommandPath())
 	}
-	return checkName(args[0])
+	return checkNameForm(args[0])
 }
 
-// checkName refuses what has not the form of a name. Whether somebody has it the rendezvous says.
-func checkName(name string) error {
-	if err := rendezvous.CheckName(name); err != nil {
+// checkNameForm refuses what has not the form of a name. Whether somebody has it the rendezvous says.
+func checkNameForm(name string) error {
+	if err := rendezvous.CheckNameForm(name); err != nil {
 		return &usageError{err: fmt.Errorf("%q is no user name: %w", name, err), hint: hintUsers}
 	}
 	return nil

@@ -215,12 +215,12 @@ func (s *Server) endUser(user rendezvous.Username, code rendezvous.Code, reason 
 // user checks a name that an operator has typed.
 func (s *Server) user(ctx context.Context, name string) (rendezvous.Username, error) {
 	user, err := rendezvous.ParseUsername(name)
-	if err != nil { // nobody has it, reserved or not a name at all
-		return "", rendezvous.Errorf(rendezvous.CodeNoSuchUser, "there is no user %.64q", name)
+	if err == nil {
+		_, err = s.directory.User(ctx, user)
 	}
-	_, err = s.directory.User(ctx, user)
-	if rendezvous.CodeOf(err) == rendezvous.CodeNoSuchUser {
-		err = rendezvous.Errorf(rendezvous.CodeNoSuchUser, "there is no user %s", user)
+	switch rendezvous.CodeOf(err) {
+	case rendezvous.CodeNoSuchUser, rendezvous.CodeNameNotAllowed: // the latter is reserved or not a name at all, so nobody has it
+		return "", rendezvous.Errorf(rendezvous.CodeNoSuchUser, "there is no user %.64q", name)
 	}
 	return user, err
 }
