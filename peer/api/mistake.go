@@ -79,6 +79,8 @@ func (c critic) inBody(body *huma.Schema, place string, e *huma.ErrorDetail) str
 	case isMissing:
 		s, _ = c.find(s, missing)
 		return fmt.Sprintf("%s is missing: it is %s", strings.TrimPrefix(place+"."+missing, "."), c.described(s))
+	case e.Message == validation.MsgUnexpectedProperty && unknown == "": // its name reads like a place that there is
+		return named(place) + " is not known"
 	case e.Message == validation.MsgUnexpectedProperty:
 		return fmt.Sprintf("%s is not known: there is %s", named(unknown), strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", "))
 	case strings.HasPrefix(e.Message, "expected "):

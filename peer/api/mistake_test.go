@@ -57,6 +57,9 @@ func TestMistakes(t *testing.T) {
 		{body("/v1/shown", map[string]any{"upto": map[string]any{"id": "m1"}}), `upto.order is missing: it is a whole number, 1 or more`},
 		{body("/v1/shown", map[string]any{"upto": map[string]any{"id": "m1", "order": 0}}), `upto.order is a whole number, 1 or more, not 0`},
 		{body("/v1/shown", map[string]any{"upto": map[string]any{"id": "m1", "order": 1, "x.y": 1}}), `"x.y" is not known: there is id, order`},
+		{body("/v1/shown", map[string]any{"upto.order": 1}), `"upto.order" is not known`},
+		{body("/v1/shown", map[string]any{"ids[0]": 1}), `"ids[0]" is not known`},
+		{body("/v1/shown", map[string]any{"": 1}), `"" is not known`},
 		{body("/v1/lab/disturb", map[string]any{"loss": 2, "ms": 1, "user": "bob"}), `loss is a number from 0 to 1, not 2`},
 	} {
 		e, ok := errors.AsType[*peer.Error](row.err)
