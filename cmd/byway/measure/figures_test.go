@@ -64,10 +64,14 @@ type study struct {
 // but for their ratios.
 func (s study) measure(tb testing.TB, size scale) figures {
 	tb.Helper()
-	begun, machine, own := time.Now(), machineBusy(), ownBusy(tb)
+	begun, before, own := time.Now(), machineSpare(), ownBusy(tb)
 	out := s.body(tb, size)
-	others := (machineBusy() - machine) - (ownBusy(tb) - own)
+	after := machineSpare()
+	if after == 0 {
+		return out // not known here
+	}
 	all := time.Since(begun) * time.Duration(runtime.NumCPU())
+	others := all - (after - before) - (ownBusy(tb) - own)
 	out.add("others-%", 100*max(0, others.Seconds())/all.Seconds())
 	return out
 }

@@ -57,15 +57,16 @@ func resident(tb testing.TB, pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// machineBusy is the processor time that all processes of the machine have used since it started.
-func machineBusy() time.Duration {
+// machineSpare is the time since the start of the machine for which its processors were idle or in interrupts. Unlike that of processes, which is guessed at each
+// tick, it is exact where idle processors have no ticks; 0: not known. What is neither spare nor ours had somebody else, on this machine or beside it.
+func machineSpare() time.Duration {
 	content, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
 	}
-	var user, nice, system uint64 // in hundredths of a second (USER_HZ)
-	_, _ = fmt.Sscanf(string(content), "cpu %d %d %d", &user, &nice, &system)
-	return time.Duration(user+nice+system) * 10 * time.Millisecond
+	var user, nice, system, idle, disk, irq, softirq uint64 // in hundredths of a second (USER_HZ)
+	_, _ = fmt.Sscanf(string(content), "cpu %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &disk, &irq, &softirq)
+	return time.Duration(idle+disk+irq+softirq) * 10 * time.Millisecond
 }
 
 // ownBusy is the processor time that this process and those that it has started have used.

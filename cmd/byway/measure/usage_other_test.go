@@ -28,6 +28,6 @@ func resident(tb testing.TB, _ int) int64 {
 	return 0
 }
 
-func machineBusy() time.Duration { return 0 }
+func machineSpare() time.Duration { return 0 }
 
 func ownBusy(testing.TB) time.Duration { return 0 }
