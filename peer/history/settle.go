@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -12,11 +13,12 @@ import (
 )
 
 const (
-	settleAfter = 100 * time.Millisecond // how long a commit stands in the journal alone
+	settleAfter = 100 * time.Millisecond // how long a commit stands in the journal alone, half of it more or less
 	settleAgain = time.Second            // after a transaction has failed
 )
 
-// settler brings what is pending into the file, until ctx ends.
+// settler brings what is pending into the file, until ctx ends. The times between are uneven: those of many homes on one machine that were even would fall into step,
+// as a timer waits for whoever is at work when it is due, and then all would want the processors at once ten times a second.
 func (s *Store) settler(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -27,7 +29,7 @@ func (s *Store) settler(ctx context.Context) {
 			return
 		case <-s.pending:
 		}
-		timer.Reset(wait)
+		timer.Reset(wait/2 + rand.N(wait))
 		select {
 		case <-ctx.Done():
 			return
