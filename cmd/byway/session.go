@@ -258,6 +258,7 @@ func (p *program) serve(ctx context.Context, node *peer.Peer, log *slog.Logger) 
 	if err := node.Up(ctx); err != nil {
 		return nil, err
 	}
+	p.afterUnlocking()
 	server, err := api.Serve(node, p.flags.home, log)
 	if err != nil {
 		return nil, err

@@ -59,7 +59,8 @@ func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
 // arrive starts a peer. It answers once when it is ready.
 func (r *rendezvousProcess) arrive(tb testing.TB, name, home string) *party {
 	tb.Helper()
-	env := append(strings.Fields(*peerEnv), roleVariable+"=peer", "DATA="+home, "RENDEZVOUS="+r.address.String())
+	env := append([]string{"GOGC=400"}, strings.Fields(*peerEnv)...) // as cmd/byway has it
+	env = append(env, roleVariable+"=peer", "DATA="+home, "RENDEZVOUS="+r.address.String())
 	if *profile != "" {
 		env = append(env, "PROFILE="+absolute(*profile+"-"+name))
 	}
