@@ -29,6 +29,8 @@ const (
 	writeTimeout = 10 * time.Second
 	// kept is the largest buffer that is used again. Buffers are shared by all Writers, and given up by the garbage collector while nobody writes.
 	kept = 256 << 10
+	// lingering is how long the goroutine of a Writer waits for more: the stack of a new one has to grow for each Write, which costs a relay a twentieth.
+	lingering = 20 * time.Millisecond
 )
 
 // Stream is what a Writer needs of a network stream.
@@ -38,12 +40,13 @@ type Stream interface {
 }
 
 // Writer queues frames in their encoded form and writes what has gathered as one. Add never waits for the network. A goroutine runs while there is
-// something to write; an idle Writer has neither goroutine nor buffer.
+// something to write, and for a moment longer; an idle Writer has neither goroutine nor buffer.
 type Writer struct {
 	stream    Stream        // written by work alone
 	maxFrames int           // immutable
 	maxBytes  int           // immutable
 	ended     chan struct{} // closed when nothing will be written any more
+	more      chan struct{} // holds one where lingers was taken back, until work has taken that; immutable
 	deadline  time.Time     // of stream; owned by work
 	wrote     atomic.Int64  // Unix nanoseconds of the last Write; 0: none
 
@@ -51,6 +54,7 @@ type Writer struct {
 	pending *buffer    // nil: empty
 	frames  int        // in pending
 	running bool       // work runs, or has ended for good
+	lingers bool       // work waits for more, or for its time to be over
 	closed  bool
 	after   func(error)
 	err     error // set before ended is closed
@@ -71,9 +75,9 @@ func (b *buffer) release() {
 }
 
 // NewWriter returns a Writer whose queue holds at most maxFrames frames and maxBytes bytes, besides as much that is being written. From the first
-// frame until everything is written it runs a goroutine, which Close ends and Run waits for.
+// frame until a moment after everything is written it runs a goroutine, which Close ends and Run waits for.
 func NewWriter(s Stream, maxFrames, maxBytes int) *Writer {
-	return &Writer{stream: s, maxFrames: maxFrames, maxBytes: maxBytes, ended: make(chan struct{})}
+	return &Writer{stream: s, maxFrames: maxFrames, maxBytes: maxBytes, ended: make(chan struct{}), more: make(chan struct{}, 1)}
 }
 
 // After sets what is called once, on a goroutine of the Writer's, when all has been written after Close (nil) or a Write has failed. It is
@@ -189,23 +193,38 @@ func (w *Writer) Run() error {
 
 // startLocked runs work where there is something for it to do.
 func (w *Writer) startLocked() {
-	if w.running || w.frames == 0 && !w.closed {
-		return
+	switch {
+	case w.frames == 0 && !w.closed:
+	case w.lingers:
+		w.lingers = false
+		w.more <- struct{}{} // has room: work takes it before it lingers again
+	case !w.running:
+		w.running = true
+		go w.work()
 	}
-	w.running = true
-	go w.work()
 }
 
-// work writes until nothing is queued.
+// work writes until nothing has been queued for a while.
 func (w *Writer) work() {
 	var batch *buffer
+	var patience *time.Timer
 	for {
 		var closed bool
 		if batch, closed = w.take(batch); batch == nil {
-			if closed {
+			switch {
+			case closed:
 				w.end(nil)
+				return
+			case patience == nil:
+				patience = time.NewTimer(lingering)
+				defer patience.Stop()
+			default:
+				patience.Reset(lingering)
 			}
-			return
+			if !w.linger(patience.C) {
+				return
+			}
+			continue
 		}
 		if err := w.write(batch.b); err != nil {
 			w.end(fmt.Errorf("write frames: %w", err))
@@ -214,7 +233,24 @@ func (w *Writer) work() {
 	}
 }
 
-// take exchanges the queue for the buffer that has been written. It returns nil when nothing is queued: then work is over, for good when closed.
+// linger waits for more to write, and reports whether there is. If not, work is over until the next frame.
+func (w *Writer) linger(over <-chan time.Time) bool {
+	select {
+	case <-w.more:
+		return true
+	case <-over:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.lingers { // more has come in the last moment
+		<-w.more
+		return true
+	}
+	w.lingers, w.running = false, false
+	return false // what is only held waits for whoever starts work again
+}
+
+// take exchanges the queue for the buffer that has been written. It returns nil when nothing is queued: then work lingers, or is over when closed.
 func (w *Writer) take(written *buffer) (batch *buffer, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -225,7 +261,7 @@ func (w *Writer) take(written *buffer) (batch *buffer, closed bool) {
 			}
 		}
 		w.pending = nil
-		w.running = w.closed
+		w.lingers = !w.closed
 		return nil, w.closed
 	}
 	batch, w.pending, w.frames = w.pending, nil, 0

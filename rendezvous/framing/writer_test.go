@@ -173,6 +173,32 @@ func TestWriterHolds(t *testing.T) {
 	})
 }
 
+// TestWriterLingers adds frames at any moment of the end of what writes them, and after it: each is written at once.
+func TestWriterLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := runtime.NumGoroutine()
+		s := new(sink)
+		w := NewWriter(s, 10, 1<<20)
+		for i, pause := range []time.Duration{0, lingering / 2, lingering - 1, lingering, lingering + 1, lingering, 0} {
+			time.Sleep(pause)
+			if err := w.Add(submit(1)); err != nil {
+				t.Fatal(err)
+			}
+			if got := runtime.NumGoroutine(); got > before+2 {
+				t.Errorf("frame %d: got %d goroutines more", i, got-before)
+			}
+			synctest.Wait()
+			if s.writes != i+1 || w.pending != nil {
+				t.Fatalf("frame %d: got %d writes, buffer %v", i, s.writes, w.pending)
+			}
+		}
+		w.Close()
+		if err := w.Run(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // An idle connection is to cost nothing here: neither a goroutine nor a buffer.
 func TestWriterIsNothingWhileIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -192,6 +218,11 @@ func TestWriterIsNothingWhileIdle(t *testing.T) {
 			if got := runtime.NumGoroutine(); got != before+1 {
 				t.Errorf("with something to write: got %d goroutines more, want 1", got-before)
 			}
+			synctest.Wait()
+			if got := runtime.NumGoroutine(); got != before+1 {
+				t.Errorf("just after: got %d goroutines more, want 1", got-before)
+			}
+			time.Sleep(lingering)
 			synctest.Wait()
 			if got := runtime.NumGoroutine(); got != before {
 				t.Errorf("with nothing to write: got %d goroutines more", got-before)

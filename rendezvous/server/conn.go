@@ -82,7 +82,7 @@ func (s *Server) handle(ctx context.Context, stream network.Stream) {
 	go c.run(ctx) // Server.drain waits for it, by the registry
 }
 
-// run is the reader goroutine. While the stream is idle there is no other: the writer and the requests have one while they have work.
+// run is the reader goroutine. While the stream is idle there is no other: the writer and the requests have one while they have work, the writer for a moment longer.
 func (c *conn) run(ctx context.Context) {
 	defer c.server.conns.remove(c)
 	c.writer.After(c.written)
