@@ -22,7 +22,7 @@ import (
 //
 // A router follows each connection of TCP, and drops a SYN between two ports whose connection it takes for alive. It hears nothing of an end that comes while
 // nothing passes, and a reset that does not meet the number that it expects is no end for it (RFC 5961, section 3). So what was punched between the
-// ports that two peers listen on could, once cut, not be punched there again for minutes: each punch has a port that no connection had (decision 0014).
+// ports that two peers listen on could, once cut, not be punched there again for minutes: each punch has a port of its own, drawn at random (decision 0014).
 type freshPorts struct {
 	mu sync.Mutex
 	of map[peer.ID]int // guarded by mu
@@ -51,7 +51,7 @@ func (f *freshPorts) port(id peer.ID) int {
 	return f.of[id]
 }
 
-// freshPort returns a port of those that devices listen on: systems take none of them for outgoing connections, so few are in use. Where this one is, the
+// freshPort draws one of the ports that devices listen on: most systems take none of them for outgoing connections, so few are in use. Where this one is, the
 // dial fails, and the next punch has another.
 func freshPort() int {
 	var b [8]byte

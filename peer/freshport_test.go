@@ -69,7 +69,7 @@ func TestMeetingPoints(t *testing.T) {
 		ma.StringCast("/ip4/203.0.113.2/tcp/4003"), ma.StringCast("/ip6/2001:db8::2/tcp/4002"),
 	}
 	told := func(kept route.Ports, p *punch) []string {
-		c := &core{here: here{network: route.Network{Ports: kept}, addrs: slices.Clone(seen)}}
+		c := &core{here: here{network: route.Network{Ports: kept}, addrs: slices.Clone(seen), own: seen[3:]}}
 		return texts(c.meetingPoints(p))
 	}
 	for _, ports := range []route.Ports{route.PortsUnknown, route.PortsChanging} {
@@ -83,7 +83,7 @@ func TestMeetingPoints(t *testing.T) {
 		p := new(punch)
 		got := told(route.PortsKept, p)
 		port := strconv.Itoa(p.port)
-		want := []string{"/ip4/203.0.113.2/tcp/" + port, "/ip4/203.0.113.2/udp/4002/quic-v1", "/ip6/2001:db8::2/tcp/" + port}
+		want := []string{"/ip4/203.0.113.2/tcp/" + port, "/ip4/203.0.113.2/udp/4002/quic-v1", "/ip6/2001:db8::2/tcp/" + port, "/ip6/2001:db8::2/tcp/4002"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
@@ -93,5 +93,20 @@ func TestMeetingPoints(t *testing.T) {
 	}
 	if len(drawn) < 2 { // two of the same may be
 		t.Errorf("all punches have the same port: %v", drawn)
+	}
+}
+
+// TestPunchDialsWhatWasTold has two punches with a device come to nothing: the second dials the addresses that were told for it, and none of the first.
+func TestPunchDialsWhatWasTold(t *testing.T) {
+	c, d := outside(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, told := range []string{"/ip4/203.0.113.9/tcp/4005", "/ip4/203.0.113.9/tcp/4006"} {
+		if _, err := c.openTogether(ctx, d.id, []ma.Multiaddr{ma.StringCast(told)}, new(punch)); err == nil {
+			t.Fatal("there is a link")
+		}
+		if diff := cmp.Diff([]string{told}, texts(c.host.Peerstore().Addrs(d.id))); diff != "" {
+			t.Error(diff)
+		}
 	}
 }

@@ -170,14 +170,14 @@ func (c *core) onThisMachine() bool {
 	return c.local
 }
 
-// rememberReached notes on the disk where a device has answered, or, where it has dialled us, where it should answer: at the same host, on the ports that it has published.
+// rememberReached notes on the disk where a device has answered, or, where it has dialled us or we have met, where it should answer: at the same host, on the ports that it has published.
 func (c *core) rememberReached(d *device, conn network.Conn, dialled bool) {
 	there := conn.RemoteMultiaddr()
 	if w := d.linkWay; w != WayLAN && w != WayDirect {
 		return
 	}
 	addrs := []ma.Multiaddr{there}
-	if !dialled {
+	if !dialled || ma.Contains(d.told, there) { // at an address of a punch nobody listens
 		addrs = nil
 		for _, a := range parseAddrs(d.Addrs) {
 			if moved := slices.Concat(ma.Multiaddr{there[0]}, a[1:]); moved[0].Protocol().Code == a[0].Protocol().Code && !ma.Contains(addrs, moved) {

@@ -50,7 +50,7 @@ func (c *core) observed(conn *client.Conn, seen []client.Sighting, askedUDP bool
 	h := &c.here
 	h.of, h.at = conn, time.Now()
 	h.network.UDP, h.network.Ports = judge(seen, askedUDP)
-	h.addrs = c.seenAt(seen)
+	h.addrs, h.own = c.seenAt(seen)
 	c.trace.Add(trace.Step{What: trace.Here, Network: networkOf(h.network, false), Addrs: sightings(seen)})
 	waiting := h.waiting
 	h.waiting = nil
@@ -89,9 +89,8 @@ func portOf(a ma.Multiaddr) string {
 }
 
 // seenAt returns the addresses to which a contact may send at the same moment as we to it: those that sockets which we listen on are seen at, and our own
-// public ones.
-func (c *core) seenAt(seen []client.Sighting) []ma.Multiaddr {
-	var out []ma.Multiaddr
+// public ones. Those of an interface here are returned once more.
+func (c *core) seenAt(seen []client.Sighting) (out, ours []ma.Multiaddr) {
 	add := func(a ma.Multiaddr) {
 		if dialable(a) && !ma.Contains(out, a) && len(out) < delivery.MaxAddrs {
 			out = append(out, a)
@@ -108,7 +107,12 @@ func (c *core) seenAt(seen []client.Sighting) []ma.Multiaddr {
 			add(a)
 		}
 	}
-	return out
+	for _, a := range out {
+		if ma.Contains(own, a) {
+			ours = append(ours, a)
+		}
+	}
+	return out, ours
 }
 
 // listensOn reports whether a sighting is of a port that we listen on: one made for the question alone is gone with it.

@@ -169,7 +169,8 @@ func together(ours time.Duration, theirs uint64) time.Duration {
 	return (ours + time.Duration(min(theirs, uint64(maxTrip.Milliseconds())))*time.Millisecond) / 2
 }
 
-// meetingPoints returns the addresses at which a device meets us in a punch. Where the router keeps ports, that of TCP is one that no connection had.
+// meetingPoints returns the addresses at which a device meets us in a punch. Where the router keeps ports, that of TCP is drawn anew; where there is no router,
+// that on which we listen is told too, as nothing may be between the two.
 func (c *core) meetingPoints(p *punch) []ma.Multiaddr {
 	if c.here.network.Ports != route.PortsKept {
 		return c.here.addrs
@@ -178,6 +179,11 @@ func (c *core) meetingPoints(p *punch) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, a := range c.here.addrs {
 		if a = withPort(a, p.port); !ma.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	for _, a := range c.here.own {
+		if !ma.Contains(out, a) && len(out) < delivery.MaxAddrs {
 			out = append(out, a)
 		}
 	}
@@ -239,6 +245,7 @@ func (c *core) openTogether(ctx context.Context, id peer.ID, addrs []ma.Multiadd
 	ctx, cancel := context.WithTimeout(ctx, punchTime)
 	defer cancel()
 	c.clearBackoff(id)
+	c.host.Peerstore().ClearAddrs(id) // libp2p dials eight at most at a time, and those of earlier punches lead nowhere
 	if p.port != 0 {
 		defer c.fresh.use(id, p.port)()
 	}

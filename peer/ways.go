@@ -20,6 +20,7 @@ type here struct {
 	network route.Network
 	exposed bool           // it has a public address of its own; one of its router is not known here
 	addrs   []ma.Multiaddr // where the rendezvous sees us: others may find us there
+	own     []ma.Multiaddr // those of addrs that are of an interface here
 	of      *client.Conn   // on which that was learnt
 	at      time.Time      // and when
 	waiting []func()       // called when the question under way is answered
