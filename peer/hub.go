@@ -41,9 +41,10 @@ func (h *hub) publish(events ...Event) {
 // maxKept is how many events wait for a face; older ones go.
 const maxKept = 4
 
-// notice is what a person must be told. told is called when a face has read it: with the hub locked, it must not wait.
+// notice is what a person must be told. told is called when a face is there to read it: with the hub locked, it must not wait.
 type notice struct {
 	event Event
+	seq   uint64 // in the rings
 	told  func()
 }
 
@@ -58,7 +59,7 @@ func (h *hub) tellFace(e Event, told func()) {
 	}
 	e.V = 1
 	h.kept = slices.DeleteFunc(h.kept, func(n notice) bool { return n.event.Code == e.Code })
-	h.kept = append(h.kept[max(0, len(h.kept)-maxKept+1):], notice{e, told})
+	h.kept = append(h.kept[max(0, len(h.kept)-maxKept+1):], notice{e, h.last, told})
 }
 
 func (h *hub) publishLocked(e Event) {

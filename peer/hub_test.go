@@ -413,6 +413,12 @@ func TestKeptForAFace(t *testing.T) {
 		resumed := h.subscribe(EventOptions{Unshown: true, After: h.last})
 		tell("again")
 		want(t, read(t, resumed), "later again")
+		resumed.Close()
+		before := h.last
+		tell("meanwhile")
+		wantHeard("again", "later")
+		want(t, read(t, h.subscribe(EventOptions{Unshown: true, After: before})), "meanwhile")
+		wantHeard("meanwhile")
 		want(t, read(t, h.subscribe(EventOptions{Unshown: true})), "ready")
 	})
 }

@@ -38,7 +38,8 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 		s.beginAnewLocked()
 	case o.After > 0:
 		s.letters, s.others, s.told = h.letters.after(o.After), h.others.after(o.After), true
-		if s.unshown = false; s.letters > h.letters.oldest() { // it has begun with that already
+		s.unshown = false // it has begun with that already
+		if s.letters > h.letters.oldest() {
 			s.shown = h.letters.at(s.letters - 1).Order
 		}
 		for place := h.others.oldest(); place < s.others; place++ {
@@ -46,11 +47,11 @@ func (h *hub) subscribe(o EventOptions) *Subscription {
 		}
 	}
 	if s.backlog {
-		if len(s.before) == 0 { // else it begins with all that is here, this included
-			s.kept = h.kept
-		} else {
-			for _, n := range h.kept {
+		for _, n := range h.kept {
+			if len(s.before) > 0 || o.After > 0 && n.seq > o.After { // it is among what this reader gets from the rings
 				n.told()
+			} else {
+				s.kept = append(s.kept, n)
 			}
 		}
 		h.kept = nil
