@@ -176,11 +176,11 @@ func (e *Engine) tellHeld(o *outgoing, reason string) bool {
 	return e.isHeld(o) && e.tellReason(o, reason)
 }
 
-// isHeld reports whether every copy of a message that is left to do is held.
+// isHeld reports whether every copy of a message that is left to do is held, or tries whether the next may go.
 func (e *Engine) isHeld(o *outgoing) bool {
 	for i := range o.copies {
 		c := &o.copies[i]
-		if c.open() && (c.phase != Waiting || c.to.refused == nil || e.choose(o.policy(), c.to) != WayRelay) {
+		if c.open() && !(c.phase == Sent && c.probes()) && (c.phase != Waiting || c.to.refused == nil || e.choose(o.policy(), c.to) != WayRelay) {
 			return false
 		}
 	}
