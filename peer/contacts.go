@@ -299,8 +299,7 @@ func keyEvent(name delivery.Account, d *history.Device, change KeyChange) Event 
 	}
 }
 
-// acquaint notes which message is the first of a contact whose keys were not known before, in the commit that takes it in: whoever shows it says so, also a
-// process of later.
+// acquaint notes which message is the first that a contact has written, in the commit that takes it in: whoever shows it says so, also a process of later.
 func (c *core) acquaint(m *delivery.Incoming) {
 	ct := c.contacts[m.From]
 	if ct == nil || !ct.Unmet {
@@ -310,7 +309,7 @@ func (c *core) acquaint(m *delivery.Incoming) {
 	c.batch.Contacts = append(c.batch.Contacts, ct.Contact)
 }
 
-// keyOf is what is told of the keys of whom a message is from. They are new with the message with which they were first seen, unless they were compared,
+// keyOf is what is told of the keys of whom a message is from. They are new with the first message that it signs for, unless they were compared,
 // or have changed, before that was shown.
 func (c *core) keyOf(from delivery.Account, id delivery.MessageID) keyNews {
 	ct := c.contacts[from]

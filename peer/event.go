@@ -117,7 +117,7 @@ type KeyState string
 
 // The key states.
 const (
-	KeyNew      KeyState = "new"      // first seen with this message
+	KeyNew      KeyState = "new"      // this is the first message that they sign for
 	KeyPinned   KeyState = "pinned"   // the same as at first contact
 	KeyVerified KeyState = "verified" // compared by the person
 	KeyChanged  KeyState = "changed"  // refused until accepted

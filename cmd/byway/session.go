@@ -84,11 +84,16 @@ func (s *session) openLocked(ctx context.Context) error {
 
 // fitsOwner returns an error where the process that runs the home is somebody else's than the flags say: there is nothing to wait for.
 func (s *session) fitsOwner(ctx context.Context) error {
-	client, err := s.p.dial(ctx)
+	limited, cancel := context.WithTimeout(ctx, homeTell)
+	defer cancel()
+	client, err := s.p.dial(limited)
 	if err == nil {
 		client.Close()
 	}
-	if errors.Is(err, api.ErrGone) {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, api.ErrGone), limited.Err() != nil:
 		return nil // it does not answer yet, or any more
 	}
 	return err

@@ -27,7 +27,7 @@
 // An event's data is one JSON object of the event stream, its id names the process and the object's seq; the header Last-Event-ID (or after=) resumes. An id
 // of another process, or of an event that is not held any more, begins with an error object of code events-lost, and then come the messages that no face has
 // shown and all events that are still held. A bare seq is taken for one of this process.
-// With unshown=1 the stream begins with the messages that no face has shown. A line ": " comes every 15 s while nothing
+// With unshown=1 the reader is a face: the stream begins with the messages that no face has shown, where nothing is resumed. A line ": " comes every 15 s while nothing
 // happens. The stream ends when the peer stops; an event named "failure" before the end carries the reason.
 //
 // The trace is a stream of its own, so that it floods nobody who has not asked: its objects are those of package trace, its ids count them. It begins with what

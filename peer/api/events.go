@@ -51,7 +51,7 @@ const eventIDMark = "-"
 
 type eventsInput struct {
 	Resumption
-	Unshown bool `query:"unshown" doc:"begin with the messages that no face has shown"`
+	Unshown bool `query:"unshown" doc:"begin with the messages that no face has shown; with a resumption go on as a face"`
 }
 
 type traceInput struct {

@@ -86,7 +86,7 @@ func (c critic) inBody(body *huma.Schema, place string, e *huma.ErrorDetail) str
 	case strings.HasPrefix(e.Message, "expected "):
 		return fmt.Sprintf("%s is %s, not %s", cmp.Or(place, "the body"), c.described(s), quoted(e.Value))
 	}
-	return "the body is no JSON: " + e.Message
+	return "the body cannot be read: " + e.Message
 }
 
 // find follows a place into what s describes, as far as that goes, and returns what is left of it.

@@ -48,7 +48,7 @@ func TestMistakes(t *testing.T) {
 		{body("/v1/send", map[string]any{"to": "bob", "body": "hi", "wya": "lan"}), `"wya" is not known: there is body, ref, timeout_ms, to, wait, way, within_ms`},
 		{body("/v1/send", map[string]any{"to": "bob", "body": "hi", strings.Repeat("x", 2000): 1}), `a field is not known: there is body, ref, timeout_ms, to, wait, way, within_ms`},
 		{body("/v1/send", []int{1}), `the body is an object with body, ref, timeout_ms, to, wait, way, within_ms, not [1]`},
-		{raw("{"), `the body is no JSON: unexpected end of JSON input`},
+		{raw("{"), `the body cannot be read: unexpected end of JSON input`},
 		{raw(""), `request body is required`},
 		{body("/v1/shown", map[string]any{"ids": "m1"}), `ids is a list of at most 4096, not "m1"`},
 		{body("/v1/shown", map[string]any{"ids": make([]string, 4097)}), `ids is a list of at most 4096, not what was given`},

@@ -40,7 +40,7 @@ type Contact struct {
 	Direct time.Time `json:"direct,omitzero"`
 	// Unmet is set while none of its messages has been taken in yet.
 	Unmet bool `json:"unmet,omitempty"`
-	// First is the message with which its keys were first seen; empty where they were known before.
+	// First is the first message that was taken in from it; empty where there is none, or it is from before this was noted.
 	First string `json:"first,omitempty"`
 }
 

@@ -2,7 +2,7 @@
 // pinned keys of contacts, in one SQLite file whose contents are sealed under the home's storage key.
 //
 // Everything that must not come apart goes through [Store.Commit], which takes a whole [Batch] and returns after it is on the disk. It is then one
-// record of a journal beside the file (package journal) and known in memory. Every tenth of a second, and before anything is read, what has come
+// record of a journal beside the file (package journal) and known in memory. About every tenth of a second, and before anything is read, what has come
 // together goes into the file in one transaction: a commit of one message costs one small write, and rows are written once
 // however many commits have changed them. A start after a crash begins by carrying over what the journal holds.
 //
