@@ -110,3 +110,27 @@ func TestPunchDialsWhatWasTold(t *testing.T) {
 		}
 	}
 }
+
+// metAt is a connection to an address.
+type metAt struct {
+	network.Conn
+	there ma.Multiaddr
+}
+
+func (m metAt) RemoteMultiaddr() ma.Multiaddr { return m.there }
+
+// TestPunchPortIsNotRemembered meets a device of the LAN in a punch: what is remembered is where it listens, not the port that it had for the punch.
+func TestPunchPortIsNotRemembered(t *testing.T) {
+	c, d := outside(t)
+	met := ma.StringCast("/ip4/10.1.0.7/tcp/21111")
+	d.Addrs, d.linkWay = []string{"/ip4/10.1.0.7/tcp/4001"}, WayLAN
+	c.rememberReached(d, metAt{there: met}, true)
+	if diff := cmp.Diff([]string{met.String()}, d.Reached); diff != "" {
+		t.Fatal(diff)
+	}
+	d.Reached, d.told = nil, []ma.Multiaddr{met}
+	c.rememberReached(d, metAt{there: met}, true)
+	if diff := cmp.Diff(d.Addrs, d.Reached); diff != "" {
+		t.Error(diff)
+	}
+}
