@@ -57,7 +57,7 @@ func (c *core) reachable(a ma.Multiaddr) bool {
 // named lately.
 func (c *core) candidates(d *device) []ma.Multiaddr {
 	var out []ma.Multiaddr
-	for _, t := range c.targets(d) {
+	for _, t := range c.targets(time.Now(), d) {
 		out = append(out, t.addr)
 	}
 	return out

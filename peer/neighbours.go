@@ -151,17 +151,6 @@ func (d *device) heard(now time.Time) bool {
 	return slices.ContainsFunc(d.nearby, func(n nearby) bool { return n.how == foundByMDNS && now.Sub(n.at) < nearFor })
 }
 
-// near returns where a device was heard or named lately, the latest first.
-func (d *device) near(now time.Time) []target {
-	var out []target
-	for _, n := range slices.Backward(d.nearby) {
-		if n.lasts(now) {
-			out = append(out, n.target)
-		}
-	}
-	return out
-}
-
 // onThisMachine reports whether the rendezvous is on this machine, as far as is known.
 func (c *core) onThisMachine() bool {
 	if c.conn != nil {

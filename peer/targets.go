@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -42,16 +43,33 @@ func (p *parsed) of(texts []string) []target {
 	return p.targets
 }
 
-// targets returns where a device may be dialled: see candidates.
-func (c *core) targets(d *device) []target {
-	var out []target
+// whereabouts yields every address that may be one of a device, the likeliest first: where it has answered, what it has published, and where it was heard or named lately, the
+// latest first.
+func (c *core) whereabouts(now time.Time, d *device) iter.Seq[target] {
 	here := c.onThisMachine()
-	for _, list := range [][]target{d.reached.of(d.Reached), d.published.of(d.Addrs), d.near(time.Now())} {
-		for _, t := range list {
-			same := func(o target) bool { return o.addr.Equal(t.addr) }
-			if (here || !t.ip.IsLoopback()) && len(out) < maxTried && !slices.ContainsFunc(out, same) {
-				out = append(out, t)
+	return func(yield func(target) bool) {
+		for _, list := range [][]target{d.reached.of(d.Reached), d.published.of(d.Addrs)} {
+			for _, t := range list {
+				if (here || !t.ip.IsLoopback()) && !yield(t) {
+					return
+				}
 			}
+		}
+		for _, n := range slices.Backward(d.nearby) {
+			if n.lasts(now) && (here || !n.ip.IsLoopback()) && !yield(n.target) {
+				return
+			}
+		}
+	}
+}
+
+// targets returns where a device may be dialled: see candidates.
+func (c *core) targets(now time.Time, d *device) []target {
+	var out []target
+	for t := range c.whereabouts(now, d) {
+		same := func(o target) bool { return o.addr.Equal(t.addr) }
+		if len(out) < maxTried && !slices.ContainsFunc(out, same) {
+			out = append(out, t)
 		}
 	}
 	return out
@@ -59,8 +77,11 @@ func (c *core) targets(d *device) []target {
 
 // sharesNetwork reports whether a device may be in a network that this one is in too.
 func (c *core) sharesNetwork(now time.Time, d *device) bool {
-	here, ours := c.onThisMachine(), c.networks(now)
-	common := func(t target) bool { return (here || !t.ip.IsLoopback()) && route.Common(t.ip, ours) }
-	return slices.ContainsFunc(d.reached.of(d.Reached), common) || slices.ContainsFunc(d.published.of(d.Addrs), common) ||
-		slices.ContainsFunc(d.nearby, func(n nearby) bool { return n.lasts(now) && common(n.target) })
+	ours := c.networks(now)
+	for t := range c.whereabouts(now, d) {
+		if route.Common(t.ip, ours) {
+			return true
+		}
+	}
+	return false
 }

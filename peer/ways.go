@@ -43,7 +43,7 @@ func (c *core) surroundings() route.Surroundings {
 // look returns the table of the ways to a device, brought up to date.
 func (c *core) look(d *device) *route.Table {
 	var addrs []netip.Addr
-	for _, t := range c.targets(d) {
+	for _, t := range c.targets(time.Now(), d) {
 		addrs = append(addrs, t.ip)
 	}
 	d.ways.Addresses = route.Sort(addrs, c.networks(time.Now()))
