@@ -128,9 +128,9 @@ func (c *Conn) end(reason error) {
 	}
 	c.err = reason
 	c.mu.Unlock()
+	c.writer.Close() // first: whoever has seen the end is to have nothing taken any more
 	close(c.done)
 	c.taken.close()
-	c.writer.Close()
 	switch {
 	case errors.Is(reason, ErrClosed):
 		// Not a reset, so that the other end can read what was written before.
