@@ -16,10 +16,11 @@ import (
 func latencyStudies() []study {
 	return []study{
 		{name: "load=one", body: oneInFlight},
-		{name: "load=half/pairs=1", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 1, 0) }},
-		{name: "load=half/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0) }},
-		{name: "load=500/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 500) }, more: true},
-		{name: "load=5000/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 5000) }, more: true},
+		{name: "load=half/pairs=1", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 1, 0, false) }},
+		{name: "load=half/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0, false) }},
+		{name: "load=half/pairs=10/together", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0, true) }},
+		{name: "load=500/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 500, false) }, more: true},
+		{name: "load=5000/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 5000, false) }, more: true},
 	}
 }
 
@@ -52,7 +53,7 @@ func oneInFlight(tb testing.TB, s scale) figures {
 	p := hubPairs(tb, hub, 1, false)[0]
 	p.onArrival = func(message []byte) { yard.add(age(message)) }
 	p.open(1, true)
-	all := couples(tb, node, 1, peer.WayRelay)
+	all := couples(tb, node, 1, peer.WayRelay, false)
 	var spent spent
 	for range s.rounds {
 		message := make([]byte, latencyText)
@@ -119,7 +120,7 @@ func probeDisk(tb testing.TB, to *latencies, times int, pause time.Duration) {
 // evenly measures the latency at rate messages a second over all pairs, or, where that is 0, at half of what they can do, which it measures first.
 // Messages become due at even intervals whatever becomes of those before, and their time counts from when they were due. The hub gets the same
 // load.
-func evenly(tb testing.TB, s scale, pairs int, rate float64) figures {
+func evenly(tb testing.TB, s scale, pairs int, rate float64, together bool) figures {
 	n := s.pick(pairs, pairs, min(pairs, 2))
 	hub, node := startHub(tb), serve(tb, 0, 2*n)
 	var yard, ours, syncs latencies
@@ -128,7 +129,7 @@ func evenly(tb testing.TB, s scale, pairs int, rate float64) figures {
 		p.onArrival = func(message []byte) { yard.add(age(message)) }
 		p.open(1, false)
 	}
-	all := couples(tb, node, n, peer.WayRelay)
+	all := couples(tb, node, n, peer.WayRelay, together)
 	var highest spent
 	count := delivered(tb, all)
 	if rate == 0 {

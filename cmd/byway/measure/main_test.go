@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 		os.Exit(hubMain())
 	case "rendezvous":
 		os.Exit(rendezvousMain())
-	case "peer":
-		os.Exit(puppetMain())
+	case "peers":
+		os.Exit(puppetsMain())
 	}
 	flag.Parse()
 	if testing.Short() && flag.Lookup("test.bench").Value.String() == "" {

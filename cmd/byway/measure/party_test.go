@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,77 +16,122 @@ import (
 	"github.com/byway-chat/byway/peer"
 )
 
-// party is a peer of a study: a puppet in its process.
+// party is a peer of a study: a puppet on a stage.
 type party struct {
-	*process
-	name string
+	name    string
+	number  int // on its stage
+	stage   *stage
+	answers chan answer // closed when the stage's process has ended
 
-	mu      sync.Mutex    // held from an order to its answer
-	orders  *json.Encoder // guarded by mu
-	answers *json.Decoder // guarded by mu
+	mu sync.Mutex // held from an order to its answer
 }
 
-// arrivePeers starts the first n peers of the town on copies of their homes.
-func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int) []*party {
+// stage is a process with peers: one, as each person runs it, or all of a study, as a program has that embeds them.
+type stage struct {
+	*process
+	parties []*party // immutable
+
+	mu     sync.Mutex
+	orders *json.Encoder // guarded by mu
+}
+
+// arrivePeers starts the first n peers of the town on copies of their homes: each in a process of its own, or all in one.
+func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int, together bool) []*party {
 	tb.Helper()
-	dir, names := tb.TempDir(), people.peers(tb, n)
-	parties := make([]*party, n)
+	dir, names, each := tb.TempDir(), people.peers(tb, n), 1
+	if together {
+		each = n
+	}
 	for _, name := range names {
 		people.copyHome(tb, name, filepath.Join(dir, name))
 	}
-	for first := 0; first < n; first += 8 {
-		some := names[first:min(first+8, n)]
-		for i, name := range some {
-			parties[first+i] = r.arrive(tb, name, filepath.Join(dir, name))
+	var parties []*party
+	var stages []*stage
+	for some := range slices.Chunk(names, each) {
+		if before := len(stages) - 8; before >= 0 { // more at once would only stand in each other's way
+			stages[before].enter(tb)
 		}
-		err := inParallel(len(some), len(some), func(i int) error {
-			_, err := parties[first+i].answer()
-			return err
-		})
-		if err != nil {
-			tb.Fatal(err)
-		}
+		s := r.arrive(tb, dir, some)
+		stages, parties = append(stages, s), append(parties, s.parties...)
+	}
+	for _, s := range stages[max(0, len(stages)-8):] {
+		s.enter(tb)
 	}
 	// Last, so that it comes first: what start has each of them do would stop one after the other.
 	tb.Cleanup(func() {
-		_ = inParallel(8, n, func(i int) error {
-			parties[i].stop(tb)
+		_ = inParallel(8, len(stages), func(i int) error {
+			stages[i].stop(tb)
 			return nil
 		})
 	})
 	return parties
 }
 
-// arrive starts a peer. It answers once when it is ready.
-func (r *rendezvousProcess) arrive(tb testing.TB, name, home string) *party {
+// arrive starts a process with these peers, whose homes are in dir.
+func (r *rendezvousProcess) arrive(tb testing.TB, dir string, names []string) *stage {
 	tb.Helper()
 	env := append([]string{"GOGC=400"}, strings.Fields(*peerEnv)...) // as cmd/byway has it
-	env = append(env, roleVariable+"=peer", "DATA="+home, "RENDEZVOUS="+r.address.String())
+	env = append(env, roleVariable+"=peers", "DIR="+dir, "NAMES="+strings.Join(names, " "), "RENDEZVOUS="+r.address.String())
 	if *profile != "" {
-		env = append(env, "PROFILE="+absolute(*profile+"-"+name))
+		env = append(env, "PROFILE="+absolute(*profile+"-"+names[0]))
 	}
 	p := start(tb, env, os.Args[0])
-	return &party{process: p, name: name, orders: json.NewEncoder(p.stdin), answers: json.NewDecoder(p.stdout)}
+	s := &stage{process: p, orders: json.NewEncoder(p.stdin)}
+	for i, name := range names {
+		s.parties = append(s.parties, &party{name: name, number: i, stage: s, answers: make(chan answer, 1)})
+	}
+	p.reading.Go(s.read)
+	return s
+}
+
+// read hands each answer to the party whose it is, until the process ends.
+func (s *stage) read() {
+	answers := json.NewDecoder(s.stdout)
+	for {
+		var a answer
+		if answers.Decode(&a) != nil || a.Number >= len(s.parties) {
+			break
+		}
+		s.parties[a.Number].answers <- a
+	}
+	for _, p := range s.parties {
+		close(p.answers)
+	}
+}
+
+// enter waits until all on the stage are ready, which each says by an answer.
+func (s *stage) enter(tb testing.TB) {
+	tb.Helper()
+	for _, p := range s.parties {
+		if _, err := p.answer(); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // ask gives an order and waits for the answer.
 func (p *party) ask(o order) (answer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.orders.Encode(o); err != nil {
+	o.Number = p.number
+	p.stage.mu.Lock()
+	err := p.stage.orders.Encode(o)
+	p.stage.mu.Unlock()
+	if err != nil {
 		return answer{}, fmt.Errorf("%s: %w", p.name, err)
 	}
 	return p.answer()
 }
 
-func (p *party) answer() (a answer, err error) {
-	if err = p.answers.Decode(&a); err == nil && a.Error != "" {
-		err = errors.New(a.Error)
+func (p *party) answer() (answer, error) {
+	a, ok := <-p.answers
+	switch {
+	case !ok:
+		return a, fmt.Errorf("%s: its process has ended", p.name)
+	case a.Error != "":
+		return a, fmt.Errorf("%s: %s", p.name, a.Error)
 	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", p.name, err)
-	}
-	return a, err
+	return a, nil
 }
 
 // couple is two peers of which the first writes to the second.
@@ -99,9 +145,9 @@ type couple struct {
 const inFlight = 256
 
 // couples makes pairs of peers, and brings them so far that a message goes by the way that is to be measured.
-func couples(tb testing.TB, r *rendezvousProcess, n int, way peer.Way) []*couple {
+func couples(tb testing.TB, r *rendezvousProcess, n int, way peer.Way, together bool) []*couple {
 	tb.Helper()
-	parties := r.arrivePeers(tb, 2*n)
+	parties := r.arrivePeers(tb, 2*n, together)
 	all := make([]*couple, n)
 	for i := range all {
 		all[i] = &couple{from: parties[2*i], to: parties[2*i+1], way: "relay", want: way}
@@ -214,8 +260,14 @@ func delivered(tb testing.TB, all []*couple) func() uint64 {
 // peersBusy is the processor time that the peers have used.
 func peersBusy(tb testing.TB, all []*couple) (sum time.Duration) {
 	tb.Helper()
+	seen := map[*stage]bool{}
 	for _, c := range all {
-		sum += look(tb, c.from.pid()).cpu + look(tb, c.to.pid()).cpu
+		for _, p := range []*party{c.from, c.to} {
+			if !seen[p.stage] {
+				seen[p.stage] = true
+				sum += look(tb, p.stage.pid()).cpu
+			}
+		}
 	}
 	return sum
 }

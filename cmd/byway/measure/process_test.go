@@ -32,6 +32,8 @@ type process struct {
 	stdout *bufio.Reader
 	errors bytes.Buffer // to be read after the end
 	began  time.Time    // when it was started
+
+	reading sync.WaitGroup // whoever reads stdout until it ends; stop waits
 }
 
 // started is every process of this run, for ownBusy.
@@ -77,6 +79,7 @@ func (p *process) stop(tb testing.TB) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended already
 	killer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer killer.Stop()
+	p.reading.Wait()
 	_, _ = io.Copy(io.Discard, p.stdout)
 	if err := p.cmd.Wait(); err != nil {
 		tb.Errorf("%s: %v\n%s", p.cmd.Path, err, p.errors.String())

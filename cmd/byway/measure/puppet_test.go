@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -18,9 +19,10 @@ import (
 	"github.com/byway-chat/byway/peer"
 )
 
-// puppet is one peer in a process of its own, as every person's is, used through the API as every face uses one. It does what the benchmark
-// says: each order is a line of JSON on standard input and is answered by one on standard output.
+// puppet is one peer, used through the API as every face uses one. It does what the benchmark says: each order is a line of JSON on the standard
+// input of its process and is answered by one on standard output.
 type puppet struct {
+	number  int // on its stage
 	peer    *peer.Peer
 	profile string         // where profiles go, the beginning of their names; empty: none are taken
 	reading sync.WaitGroup // the reader of events
@@ -41,6 +43,7 @@ type puppet struct {
 
 // order is what the benchmark asks for.
 type order struct {
+	Number   int           // of the puppet on its stage
 	Do       string        // send, crowd, steady, watch, rest or count
 	To       string        // to whom it sends: send, crowd and steady
 	Way      string        // of SendOptions
@@ -53,7 +56,8 @@ type order struct {
 
 // answer is sent for each order, and once when the peer is ready.
 type answer struct {
-	Error string
+	Number int // of the puppet on its stage
+	Error  string
 	tally
 	Latencies []time.Duration // rest: of messages shown since the order to watch
 }
@@ -66,29 +70,97 @@ type tally struct {
 	First           string // of those
 }
 
-// puppetMain runs a peer until standard input ends, which it also does when the benchmark dies.
-func puppetMain() int {
+// puppetsMain runs peers until standard input ends, which it also does when the benchmark dies.
+func puppetsMain() int {
 	signal.Ignore(syscall.SIGTERM) // whoever stops it also ends its input
-	p, err := newPuppet(os.Getenv("DATA"), os.Getenv("RENDEZVOUS"), os.Getenv("PROFILE"))
-	if err == nil {
-		err = p.obey(os.Stdin, os.Stdout)
-		time.AfterFunc(patience, func() { os.Exit(1) })
-		err = errors.Join(err, p.close())
+	var running sync.WaitGroup
+	var orders []chan order
+	out := &answers{to: json.NewEncoder(os.Stdout)}
+	for i, name := range strings.Fields(os.Getenv("NAMES")) {
+		in := make(chan order, 1)
+		orders = append(orders, in)
+		running.Go(func() {
+			p, err := newPuppet(i, filepath.Join(os.Getenv("DIR"), name), os.Getenv("RENDEZVOUS"))
+			if err != nil {
+				out.send(answer{Number: i, Error: err.Error()})
+				return
+			}
+			p.obey(in, out)
+			if err := p.close(); err != nil {
+				out.fail(err)
+			}
+		})
 	}
-	if err != nil {
+	out.fail(hand(os.Stdin, orders))
+	time.AfterFunc(patience, func() { os.Exit(1) })
+	running.Wait()
+	return out.code()
+}
+
+// hand gives each order to its puppet, until there are no more.
+func hand(from io.Reader, to []chan order) error {
+	defer func() {
+		for _, in := range to {
+			close(in)
+		}
+	}()
+	orders := json.NewDecoder(from)
+	for {
+		var o order
+		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		to[o.Number] <- o
+	}
+}
+
+// answers collects those of all puppets.
+type answers struct {
+	mu     sync.Mutex
+	to     *json.Encoder // guarded by mu
+	failed bool          // guarded by mu
+}
+
+func (a *answers) send(one answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.to.Encode(one); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		a.failed = true
+	}
+}
+
+func (a *answers) fail(err error) {
+	if err == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fmt.Fprintln(os.Stderr, err)
+	a.failed = true
+}
+
+func (a *answers) code() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failed {
 		return 1
 	}
 	return 0
 }
 
 // newPuppet starts a peer. Without an error the caller must close it.
-func newPuppet(home, at, profile string) (*puppet, error) {
+func newPuppet(number int, home, at string) (*puppet, error) {
 	inner, err := peer.New(peer.Config{Home: home, Rendezvous: at, NoMDNS: true, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
 	if err != nil {
 		return nil, err
 	}
-	p := &puppet{peer: inner, profile: profile, count: tally{Shown: map[peer.Way]uint64{}}}
+	p := &puppet{number: number, peer: inner, count: tally{Shown: map[peer.Way]uint64{}}}
+	if number == 0 { // a profile is of the whole process
+		p.profile = os.Getenv("PROFILE")
+	}
 	err = p.peer.Up(background)
 	if err == nil {
 		var st peer.Status
@@ -119,24 +191,15 @@ func (p *puppet) close() error {
 }
 
 // obey answers orders until they end.
-func (p *puppet) obey(in io.Reader, out io.Writer) error {
-	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
-	a := answer{tally: p.tally()}
-	for {
-		if err := answers.Encode(a); err != nil {
-			return err
-		}
-		var o order
-		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
+func (p *puppet) obey(orders <-chan order, to *answers) {
+	to.send(answer{Number: p.number, tally: p.tally()})
+	for o := range orders {
 		shown, err := p.do(o)
-		a = answer{tally: p.tally(), Latencies: shown}
+		a := answer{Number: p.number, tally: p.tally(), Latencies: shown}
 		if err != nil {
 			a.Error = err.Error()
 		}
+		to.send(a)
 	}
 }
 

@@ -67,6 +67,7 @@ var targets = []target{
 	{"send to shown by relay, one in flight: ms that the p50 exceeds two fsyncs", "Latency/load=one", "p50-over-2-fsyncs-ms", true, 0.3, "hub-p50-ms"},
 	{"send to shown by relay at half the highest load, one pair: p99 in ms", "Latency/load=half/pairs=1", "p99-ms", true, 10, "hub-p99-ms"},
 	{"the same with ten pairs", "Latency/load=half/pairs=10", "p99-ms", true, 10, "hub-p99-ms"},
+	{"the same with ten pairs in one process", "Latency/load=half/pairs=10/together", "p99-ms", true, 10, "hub-p99-ms"},
 	{"sign-ins a second of enrolled devices", "SignIn/with=key", "sign-ins/s", false, 500, "hub-sign-ins/s"},
 	{"memory of the rendezvous for an idle peer: KiB", "Memory/idle", "KiB/peer", true, 56, "hub-KiB/peer"},
 }
