@@ -81,23 +81,20 @@ func (c *core) delivered(d *rendezvous.Delivery) {
 }
 
 func (c *core) outcome(now time.Time, o *client.Outcome) {
-	sends := c.submits[o.ID]
+	s, ours := c.submits[o.ID]
 	delete(c.submits, o.ID)
-	if o.State == rendezvous.Outcome_REFUSED && len(sends) > 0 {
-		c.unopened(sends[0].Device, func(s *sender) bool { return s.opening == o.ID })
+	if o.State == rendezvous.Outcome_REFUSED && ours {
+		c.unopened(s.device, func(s *sender) bool { return s.opening == o.ID })
 	}
-	for _, s := range sends {
-		if s.N == 0 {
-			continue
-		}
+	for _, n := range s.numbers {
 		switch o.State {
 		case rendezvous.Outcome_STORED:
-			c.engine.Stored(now, s.To, s.Device, s.N)
+			c.engine.Stored(now, s.to, s.device, n)
 		case rendezvous.Outcome_REFUSED:
 			wait := time.Duration(min(o.RetryAfterMs, uint64(time.Hour.Milliseconds()))) * time.Millisecond
-			c.engine.Refused(now, s.To, s.Device, s.N, string(o.Code), wait)
+			c.engine.Refused(now, s.to, s.device, n, string(o.Code), wait)
 		case rendezvous.Outcome_TAKEN:
-			c.engine.Taken(now, s.To, s.Device, s.N)
+			c.engine.Taken(now, s.to, s.device, n)
 		default:
 		}
 	}

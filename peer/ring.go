@@ -7,17 +7,19 @@ const ringSize = 4096
 
 // ring has the newest events of one kind, by their place in the order in which they were put in, which begins with 0.
 type ring struct {
-	events [ringSize]Event
-	count  uint64 // how many were ever put in
-	gone   uint64 // seq of the newest that it has no more; 0: it has all
+	events []Event // as many places as were needed so far
+	count  uint64  // how many were ever put in
+	gone   uint64  // seq of the newest that it has no more; 0: it has all
 }
 
 func (r *ring) put(e Event) {
-	slot := r.at(r.count)
-	if r.count >= ringSize {
+	if r.count < ringSize {
+		r.events = append(r.events, e)
+	} else {
+		slot := r.at(r.count)
 		r.gone = slot.Seq
+		*slot = e
 	}
-	*slot = e
 	r.count++
 }
 

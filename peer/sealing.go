@@ -89,7 +89,7 @@ type parcel struct {
 	via    delivery.Way
 	live   bool // the rendezvous must not keep it
 	size   int  // bytes of the payloads, at most
-	sends  []delivery.Send
+	sends  []*delivery.Send
 }
 
 // parcels puts together what may share an envelope. What the rendezvous will store goes alone: its quotas count envelopes.
@@ -101,7 +101,8 @@ func (c *core) parcels(sends []delivery.Send) []*parcel {
 		live   bool
 	}
 	open := map[key]*parcel{}
-	for _, s := range sends {
+	for i := range sends {
+		s := &sends[i]
 		k := key{s.Device, s.Via, s.LiveOnly}
 		size := s.Payload.Size()
 		p := open[k]
@@ -118,15 +119,37 @@ func (c *core) parcels(sends []delivery.Send) []*parcel {
 	return all
 }
 
-func (p *parcel) payload() []byte {
+// payload appends what the parcel carries to b.
+func (p *parcel) payload(b []byte) []byte {
 	if len(p.sends) == 1 {
-		return p.sends[0].Payload.Append(nil)
+		return p.sends[0].Payload.Append(b)
 	}
 	bundle := delivery.Payload{Kind: delivery.KindBundle, Bundle: make([]*delivery.Payload, len(p.sends))}
-	for i := range p.sends {
-		bundle.Bundle[i] = &p.sends[i].Payload
+	for i, s := range p.sends {
+		bundle.Bundle[i] = &s.Payload
 	}
-	return bundle.Append(make([]byte, 0, p.size))
+	return bundle.Append(b)
+}
+
+// submitted is what an Outcome will be about: the messages of one device.
+type submitted struct {
+	to      delivery.Account
+	device  delivery.Device
+	numbers []uint64
+}
+
+func (p *parcel) submitted() submitted {
+	s := submitted{to: p.sends[0].To, device: p.device}
+	for _, send := range p.sends {
+		if send.N == 0 {
+			continue
+		}
+		if s.numbers == nil {
+			s.numbers = make([]uint64, 0, len(p.sends))
+		}
+		s.numbers = append(s.numbers, send.N)
+	}
+	return s
 }
 
 // dispatch seals what the engine wants sent and hands it to its way. What cannot leave now goes back to the engine.
@@ -147,7 +170,10 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 		if p.via.IsDirect() {
 			by = d.link
 		}
-		envelope, err := c.seal(now, d, by, min(left[p.device], sessionMessages/2), p.payload())
+		plain := p.payload(c.plain[:0])
+		envelope, err := c.seal(now, d, by, min(left[p.device], sessionMessages/2), plain)
+		clear(plain)
+		c.plain = plain[:0]
 		left[p.device]--
 		if err == nil {
 			err = c.transmit(d, p, envelope)
@@ -165,7 +191,7 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 		c.unopened(p.device, (*sender).opens)
 		c.log.Debug("payload could not leave", slog.String("way", string(p.via)), slog.Any("error", err))
 		for _, s := range p.sends {
-			c.engine.Unsent(now, s)
+			c.engine.Unsent(now, *s)
 		}
 		c.retry = true
 	}
@@ -199,10 +225,7 @@ func (c *core) transmit(d *device, p *parcel, envelope []byte) error {
 	if err != nil {
 		return err
 	}
-	for i := range p.sends {
-		p.sends[i].Payload = delivery.Payload{} // the bodies are in the outbox: this is only to know what an Outcome is about
-	}
-	c.submits[id] = p.sends
+	c.submits[id] = p.submitted()
 	if s := c.senders[p.device]; s != nil && s.opens() {
 		s.opening = id
 	}

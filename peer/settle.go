@@ -50,7 +50,10 @@ func (c *core) settle(now time.Time) {
 	}
 	if hurry {
 		c.acknowledge()
+		clear(batch.Ops)
+		c.batch.Ops = batch.Ops[:0]
 	}
+	c.engine.Reuse(&effects)
 }
 
 // follow does what may be done after the commit, the most urgent first: who reads what has come, or else who waits for what leaves.

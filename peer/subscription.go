@@ -207,6 +207,9 @@ func (s *Subscription) meets(e *Event) bool {
 // introduced puts the keys that were first seen with a message before it, with Seq 0, where the reader was not told of them: they were told before it
 // came, perhaps to another process.
 func (s *Subscription) introduced(e Event) Event {
+	if len(e.Introduced) == 0 {
+		return e
+	}
 	var list []Event
 	for _, key := range e.Introduced {
 		if s.meets(&key) {

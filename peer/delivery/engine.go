@@ -126,6 +126,21 @@ func (e *Engine) Take(now time.Time) Effects {
 	return out
 }
 
+// Reuse gives back what Take returned once the owner is done with it, so that the engine need not make room for each batch anew.
+func (e *Engine) Reuse(done *Effects) {
+	if len(e.out.Ops)+len(e.out.Sends)+len(e.out.Notices) > 0 || cap(done.Sends) > maxReused {
+		return
+	}
+	clear(done.Ops)
+	clear(done.Sends)
+	clear(done.Notices)
+	e.out = Effects{Ops: done.Ops[:0], Sends: done.Sends[:0], Notices: done.Notices[:0]}
+	*done = Effects{}
+}
+
+// maxReused is how many payloads there is room for between two batches: more were sent together only after an outage.
+const maxReused = 1024
+
 // Pending returns how many messages the outbox holds for people (copies for our own devices aside).
 func (e *Engine) Pending() int {
 	n := 0

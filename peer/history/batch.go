@@ -17,7 +17,7 @@ type Batch struct {
 	Blocked  []Blocked // to be kept
 	Released []int64   // ids of blocked envelopes that have been dealt with
 
-	// Orders is filled in by Commit: where in the history each message that became visible stands.
+	// Orders is filled in by Commit: where in the history each message that became visible stands. It lasts until the next Commit.
 	Orders map[Ref]int64
 	// Refused is filled in by Commit: how many of Blocked were not kept, because a device has too many waiting.
 	Refused int
@@ -87,7 +87,8 @@ func (w *writer) do(query string, args ...any) { w.steps = append(w.steps, state
 
 // batch takes in a whole batch. After an error the writer and the memory are good for nothing.
 func (w *writer) batch(b *Batch) error {
-	w.orders, w.refused = nil, 0
+	clear(w.orders)
+	w.refused = 0
 	for _, op := range b.Ops {
 		if err := w.op(op); err != nil {
 			return fmt.Errorf("store %T: %w", op, err)
@@ -229,21 +230,22 @@ func (w *writer) update(r *run) {
 	w.do("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
 }
 
-// place puts a message at the end of the history, or of the hidden copies.
-func (w *writer) place(like *run, m message) *run {
+// place puts a message at the end of the history, or of the hidden copies: into the last run, or a new one like this.
+func (w *writer) place(like run, m message) *run {
 	tail := &w.tail
 	if like.hidden() {
 		tail = &w.copies
 	}
-	if r := *tail; r == nil || !r.takes(like, &m) {
+	if r := *tail; r == nil || !r.takes(&like, &m) {
 		w.insert(r)
+		fresh := like
 		if like.hidden() {
-			like.ord = w.mem.hidden
+			fresh.ord = w.mem.hidden
 			w.mem.hidden--
 		} else {
-			like.ord = w.mem.next
+			fresh.ord = w.mem.next
 		}
-		*tail = like
+		*tail = &fresh
 	}
 	r := *tail
 	r.add(m)

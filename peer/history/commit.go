@@ -35,10 +35,12 @@ func (s *Store) tryCommit(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return err
 	}
+	s.sealed = s.box.sealTo(s.sealed[:0], recordLabel(s.journal.Next()), plain)
+	err = s.journal.Append(s.sealed)
 	if s.record = plain; cap(plain) > maxRecord {
-		s.record = nil
+		s.record, s.sealed = nil, nil
 	}
-	switch err := s.journal.Append(s.box.seal(recordLabel(s.journal.Next()), plain)); {
+	switch {
 	case errors.Is(err, journal.ErrFull):
 		return errNotNow
 	case err != nil:
