@@ -17,6 +17,8 @@ import (
 const (
 	sessionMessages = 1024
 	sessionAge      = 15 * time.Minute
+	prepareAhead    = 128              // envelopes before the end of a session at which the next is prepared
+	preparedFor     = time.Minute      // how long that may take to be used: a session tells when it was begun
 	maxSubmits      = 8192             // envelopes of whose fate the rendezvous has said nothing yet
 	noBundlePause   = 10 * time.Second // between two looks for a device's missing bundle
 )
@@ -29,6 +31,10 @@ type sender struct {
 	bundleSeq uint64
 	by        *link.Link // that its opening went by; nil: the rendezvous
 	opening   uint64     // number of the envelope that took its opening to the rendezvous; 0: none did
+
+	preparing bool              // whether or not it has come to anything
+	prepared  time.Time         // when that began
+	next      *session.Prepared // the session after this; nil: not prepared
 }
 
 // freshSession is how old a session may be for its opening to have been lost, when the link that carried it was heard last.
@@ -65,22 +71,61 @@ func (c *core) seal(now time.Time, d *device, by *link.Link, envelopes int, payl
 	}
 	s := c.senders[d.Fingerprint]
 	if s != nil && s.lasts(now, d, envelopes) && (s.by == by || !s.lost()) {
+		c.prepare(now, d, s)
 		return s.chain.Seal(payload)
 	}
+	next, err := c.following(now, d, s)
+	if err != nil {
+		return nil, err
+	}
+	chain, envelope, err := next.Begin(payload)
+	if err != nil {
+		return nil, err
+	}
+	c.senders[d.Fingerprint] = &sender{chain: chain, begun: now, bundleSeq: d.bundle.Seq, by: by}
+	return envelope, nil
+}
+
+// start is the opening of the session that follows one after so many envelopes; nil: after none.
+func (c *core) start(now time.Time, d *device, s *sender, after uint64) session.Start {
 	start := session.Start{
 		From: c.self, Signer: c.keys.Identity,
 		To:  session.Party{Name: string(d.contact.Name), Fingerprint: d.Fingerprint},
 		Key: d.bundle.Key, Time: now,
 	}
 	if s != nil {
-		start.Prev, start.PrevCount = s.chain.ID(), s.chain.Count()
+		start.Prev, start.PrevCount = s.chain.ID(), after
 	}
-	chain, envelope, err := session.Begin(rand.Reader, start, payload)
-	if err != nil {
-		return nil, err
+	return start
+}
+
+// following returns the session that follows one, nil: none, which now comes to its end: the one that was prepared, or where that does not fit, another.
+func (c *core) following(now time.Time, d *device, s *sender) (*session.Prepared, error) {
+	if s == nil {
+		return session.Prepare(rand.Reader, c.start(now, d, nil, 0))
 	}
-	c.senders[d.Fingerprint] = &sender{chain: chain, begun: now, bundleSeq: d.bundle.Seq, by: by}
-	return envelope, nil
+	if s.next != nil && s.chain.Count() == sessionMessages && s.bundleSeq == d.bundle.Seq && now.Sub(s.prepared) < preparedFor {
+		next := s.next
+		s.next = nil
+		return next, nil
+	}
+	return session.Prepare(rand.Reader, c.start(now, d, s, s.chain.Count()))
+}
+
+// prepare has the next session made beside the core shortly before one is full: where so much is sent, 3 ms would hold up all of it.
+func (c *core) prepare(now time.Time, d *device, s *sender) {
+	if s.preparing || s.chain.Count() < sessionMessages-prepareAhead {
+		return
+	}
+	s.preparing, s.prepared = true, now
+	start := c.start(now, d, s, sessionMessages)
+	c.spawn(func() {
+		next, err := session.Prepare(rand.Reader, start)
+		if err != nil {
+			return // whoever needs it will see why
+		}
+		c.post(func() { s.next = next })
+	})
 }
 
 // parcel is what goes to one device by one way in one envelope.
