@@ -14,6 +14,11 @@ type ring struct {
 
 func (r *ring) put(e Event) {
 	if r.count < ringSize {
+		if len(r.events) == cap(r.events) {
+			grown := make([]Event, len(r.events), min(max(2*len(r.events), 16), ringSize))
+			copy(grown, r.events)
+			r.events = grown
+		}
 		r.events = append(r.events, e)
 	} else {
 		slot := r.at(r.count)
@@ -23,7 +28,7 @@ func (r *ring) put(e Event) {
 	r.count++
 }
 
-// at returns the event in a place from oldest to count - 1.
+// at returns the event in a place from oldest to count - 1; of a ring that is full, count too, which is then the oldest's.
 func (r *ring) at(place uint64) *Event { return &r.events[place%ringSize] }
 
 // oldest is the place of the oldest event that is still there.

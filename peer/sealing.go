@@ -32,9 +32,9 @@ type sender struct {
 	by        *link.Link // that its opening went by; nil: the rendezvous
 	opening   uint64     // number of the envelope that took its opening to the rendezvous; 0: none did
 
-	preparing bool              // whether or not it has come to anything
-	prepared  time.Time         // when that began
-	next      *session.Prepared // the session after this; nil: not prepared
+	preparing bool              // the session after this was begun beside the core; not tried again
+	start     session.Start     // what it was begun with
+	next      *session.Prepared // it; nil: not made yet, or used
 }
 
 // freshSession is how old a session may be for its opening to have been lost, when the link that carried it was heard last.
@@ -71,7 +71,9 @@ func (c *core) seal(now time.Time, d *device, by *link.Link, envelopes int, payl
 	}
 	s := c.senders[d.Fingerprint]
 	if s != nil && s.lasts(now, d, envelopes) && (s.by == by || !s.lost()) {
-		c.prepare(now, d, s)
+		if envelopes == 1 {
+			c.prepare(now, d, s)
+		}
 		return s.chain.Seal(payload)
 	}
 	next, err := c.following(now, d, s)
@@ -104,21 +106,30 @@ func (c *core) following(now time.Time, d *device, s *sender) (*session.Prepared
 	if s == nil {
 		return session.Prepare(rand.Reader, c.start(now, d, nil, 0))
 	}
-	if s.next != nil && s.chain.Count() == sessionMessages && s.bundleSeq == d.bundle.Seq && now.Sub(s.prepared) < preparedFor {
-		next := s.next
-		s.next = nil
+	start := c.start(now, d, s, s.chain.Count())
+	next := s.next
+	s.next = nil
+	if next != nil && fits(s.start, start) {
 		return next, nil
 	}
-	return session.Prepare(rand.Reader, c.start(now, d, s, s.chain.Count()))
+	return session.Prepare(rand.Reader, start)
 }
 
-// prepare has the next session made beside the core shortly before one is full: where so much is sent, 3 ms would hold up all of it.
+// fits reports whether a session that was prepared may be opened where it would now be begun otherwise. Its time is the wall clock's: others read it.
+func fits(prepared, now session.Start) bool {
+	age := now.Time.Round(0).Sub(prepared.Time.Round(0))
+	return prepared.To == now.To && prepared.Key.ID() == now.Key.ID() && prepared.PrevCount == now.PrevCount && age >= 0 && age < preparedFor
+}
+
+// prepare has the next session made beside the core shortly before one is full: where so much is sent, 3 ms would hold up all of it. It is for envelopes
+// that leave one at a time: several together may replace a session before it is full, and the next one tells how many it had.
 func (c *core) prepare(now time.Time, d *device, s *sender) {
 	if s.preparing || s.chain.Count() < sessionMessages-prepareAhead {
 		return
 	}
-	s.preparing, s.prepared = true, now
+	s.preparing = true
 	start := c.start(now, d, s, sessionMessages)
+	s.start = start
 	c.spawn(func() {
 		next, err := session.Prepare(rand.Reader, start)
 		if err != nil {

@@ -17,12 +17,15 @@ func TestSessionPrepared(t *testing.T) {
 		name     string
 		rest     time.Duration // before the last envelope
 		together int           // envelopes that leave at once at the end
+		renewed  bool          // bob has published another key meanwhile
 		prepared bool
 		count    uint64
 	}{
-		{"in time", pause, 1, true, sessionMessages},
-		{"too long ago", preparedFor, 1, false, sessionMessages},
-		{"replaced sooner", pause, 3, false, sessionMessages - 1},
+		{"in time", pause, 1, false, true, sessionMessages},
+		{"too long ago", preparedFor, 1, false, false, sessionMessages},
+		{"in the future", -pause, 1, false, false, sessionMessages},
+		{"replaced sooner", pause, 3, false, false, sessionMessages - 1},
+		{"for another key", pause, 1, true, false, sessionMessages},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c, _ := desk(t)
@@ -42,12 +45,20 @@ func TestSessionPrepared(t *testing.T) {
 			for range row.count {
 				seal(at, 1)
 			}
-			(<-c.inbox)()
-			if len(c.inbox) > 0 {
-				t.Error("more than one session is prepared")
+			c.spawned.Wait()
+			if len(c.inbox) != 1 {
+				t.Fatalf("%d sessions are prepared, want one", len(c.inbox))
 			}
+			(<-c.inbox)()
 			first := c.senders[d.Fingerprint].chain.ID()
-			opened := acceptAsBob(t, c, seal(at.Add(row.rest), row.together))
+			key := identitytest.Keyring(1).Encryption[0]
+			if row.renewed {
+				key = identitytest.Keyring(2).Encryption[0]
+				bundle := *d.bundle
+				bundle.Seq, bundle.Key = bundle.Seq+1, key.Public()
+				d.bundle = &bundle
+			}
+			opened := acceptAsBob(t, c, key, seal(at.Add(row.rest), row.together))
 			if opened.Prev != first || opened.PrevCount != row.count || string(opened.Payload) != "hello" {
 				t.Errorf("it follows %v after %d with %q, want %v after %d", opened.Prev, opened.PrevCount, opened.Payload, first, row.count)
 			}
@@ -58,11 +69,10 @@ func TestSessionPrepared(t *testing.T) {
 	}
 }
 
-// acceptAsBob opens an Init of the core's at the device that records gives bob first.
-func acceptAsBob(t *testing.T, c *core, envelope []byte) *session.Opened {
+// acceptAsBob opens an Init of the core's, wrapped to key, at the device that records gives bob first.
+func acceptAsBob(t *testing.T, c *core, key *identity.EncryptionPrivateKey, envelope []byte) *session.Opened {
 	t.Helper()
-	bob := identitytest.Keyring(1)
-	opened, err := session.Accept(envelope, bob.Encryption[0], session.Party{Name: "bob", Fingerprint: fingerprint(1)}, func(session.Party) (*identity.PublicKey, error) {
+	opened, err := session.Accept(envelope, key, session.Party{Name: "bob", Fingerprint: fingerprint(1)}, func(session.Party) (*identity.PublicKey, error) {
 		return c.keys.Identity.Public(), nil
 	})
 	if err != nil {

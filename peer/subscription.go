@@ -235,6 +235,7 @@ func (s *Subscription) skipLocked() {
 // besideLocked takes the next event that is no message and was told before all messages that the ring still has, where the reader has to look for others in the
 // history: a history that grows as fast as it is read must hold up nothing else. It is nil where there is none.
 func (s *Subscription) besideLocked() *Event {
+	// Where the reader is behind the ring is full, so there is an event in every place.
 	for s.behind && s.others < s.hub.others.count {
 		e := s.hub.others.at(s.others)
 		if e.Type == EventReady || e.Seq > s.hub.letters.at(s.letters).Seq {

@@ -36,6 +36,9 @@ type Start struct {
 // Begin opens a session and seals its first payload, of at most MaxPayload bytes. It costs 3 ms. The session secret is drawn from
 // random, which must be crypto/rand.Reader outside tests. The error is [ErrTooLarge] or a fault of the keys or the system.
 func Begin(random io.Reader, s Start, payload []byte) (*Sender, []byte, error) {
+	if len(payload) > MaxPayload {
+		return nil, nil, tooLong(payload)
+	}
 	p, err := Prepare(random, s)
 	if err != nil {
 		return nil, nil, err
@@ -43,7 +46,8 @@ func Begin(random io.Reader, s Start, payload []byte) (*Sender, []byte, error) {
 	return p.Begin(payload)
 }
 
-// Prepared is a session that only its first payload is missing from. It lives in memory only, as the [Sender] that it becomes. One goroutine owns it.
+// Prepared is a session that only its first payload is missing from. It lives in memory only, as the [Sender] that it becomes. One goroutine owns it, and
+// nobody copies it: a copy would use the key again.
 type Prepared struct {
 	unprintable
 	header []byte
@@ -81,7 +85,7 @@ func Prepare(random io.Reader, s Start) (*Prepared, error) {
 func (p *Prepared) Begin(payload []byte) (*Sender, []byte, error) {
 	switch {
 	case len(payload) > MaxPayload:
-		return nil, nil, fmt.Errorf("begin session: payload of %d bytes: %w", len(payload), ErrTooLarge)
+		return nil, nil, tooLong(payload)
 	case p.begun:
 		return nil, nil, fmt.Errorf("begin session: %w", ErrSpent)
 	}
@@ -89,12 +93,15 @@ func (p *Prepared) Begin(payload []byte) (*Sender, []byte, error) {
 	parts := initParts{header: p.header}
 	sender := &Sender{id: parts.session(), next: 1, chain: p.chain}
 	envelope, err := p.key.seal(p.header, p.fields.append(nil, payload))
-	clear(p.key.key[:])
-	clear(p.chain[:])
+	p.key, p.chain = messageKey{}, chainKey{}
 	if err != nil {
 		return nil, nil, fmt.Errorf("begin session: %w", err)
 	}
 	return sender, envelope, nil
+}
+
+func tooLong(payload []byte) error {
+	return fmt.Errorf("begin session: payload of %d bytes: %w", len(payload), ErrTooLarge)
 }
 
 func (s *Start) check() error {

@@ -128,7 +128,7 @@ func (e *Engine) Take(now time.Time) Effects {
 
 // Reuse gives back what Take returned once the owner is done with it, so that the engine need not make room for each batch anew.
 func (e *Engine) Reuse(done *Effects) {
-	if len(e.out.Ops)+len(e.out.Sends)+len(e.out.Notices) > 0 || cap(done.Sends) > maxReused {
+	if !e.out.Empty() || max(cap(done.Ops), cap(done.Sends), cap(done.Notices)) > maxReused {
 		return
 	}
 	clear(done.Ops)
@@ -138,8 +138,8 @@ func (e *Engine) Reuse(done *Effects) {
 	*done = Effects{}
 }
 
-// maxReused is how many payloads there is room for between two batches: more were sent together only after an outage.
-const maxReused = 1024
+// maxReused is how many ops, payloads or notices there is room for between two batches, at most: more come together only now and then.
+const maxReused = 2048
 
 // Pending returns how many messages the outbox holds for people (copies for our own devices aside).
 func (e *Engine) Pending() int {

@@ -85,8 +85,14 @@ func newWriter(s *Store, mem *memory) *writer {
 
 func (w *writer) do(query string, args ...any) { w.steps = append(w.steps, statement{query, args}) }
 
+// maxOrders is how many messages the map of a batch has, at most, to be used again for the next.
+const maxOrders = 1024
+
 // batch takes in a whole batch. After an error the writer and the memory are good for nothing.
 func (w *writer) batch(b *Batch) error {
+	if len(w.orders) > maxOrders {
+		w.orders = nil
+	}
 	clear(w.orders)
 	w.refused = 0
 	for _, op := range b.Ops {
@@ -230,6 +236,9 @@ func (w *writer) update(r *run) {
 	w.do("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
 }
 
+// fewInRun is how many messages a new run gets before there is room for as many as it takes: where so many come together it mostly fills.
+const fewInRun = 4
+
 // place puts a message at the end of the history, or of the hidden copies: into the last run, or a new one like this.
 func (w *writer) place(like run, m message) *run {
 	tail := &w.tail
@@ -248,6 +257,9 @@ func (w *writer) place(like run, m message) *run {
 		*tail = &fresh
 	}
 	r := *tail
+	if len(r.msgs) == fewInRun && cap(r.msgs) < maxRun {
+		r.msgs = append(make([]message, 0, maxRun), r.msgs...)
+	}
 	r.add(m)
 	if !r.hidden() {
 		w.mem.next++

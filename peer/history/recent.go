@@ -13,7 +13,7 @@ type recent struct {
 	young, old map[delivery.MessageID]int64 // guarded by mu; the young become the old when they are half of all
 }
 
-// recentMessages is how many ids of our own messages are found without a search.
+// recentMessages is how many ids are held at most.
 const recentMessages = 8192
 
 func newRecent() *recent {

@@ -15,9 +15,6 @@ const (
 	maxRunSize = 32 << 10 // bytes of bodies; a single message may be longer
 )
 
-// fewInRun is how many messages a run has room for at first.
-const fewInRun = 4
-
 // run is messages that one device has sent to one conversation, in the order of the history. It is a row of the table runs.
 type run struct {
 	ord     int64 // of the first message
@@ -70,9 +67,6 @@ func (r *run) takes(like *run, m *message) bool {
 }
 
 func (r *run) add(m message) {
-	if len(r.msgs) == fewInRun {
-		r.msgs = slices.Grow(r.msgs, maxRun-fewInRun) // where so many have come it mostly fills
-	}
 	r.msgs = append(r.msgs, m)
 	r.size += len(m.body)
 }

@@ -71,7 +71,7 @@ type Store struct {
 	seq     uint64           // number of the newest record, whatever has become of it
 	void    uint64           // number of a record that must not be carried over; 0: none
 	failed  error            // of the last transaction; nil: it has not
-	record  []byte           // for use again, as the next
+	record  []byte           // the last record in the clear, and sealed: for use again
 	sealed  []byte
 	ids     map[delivery.MessageID]struct{} // of the messages of idsOf; nil: not read
 	idsOf   delivery.Device
