@@ -130,8 +130,12 @@ func newCast(t testing.TB, s setting) *cast {
 	if s.people > 0 {
 		people = names[:s.people]
 	}
-	for _, name := range people {
-		v := &voice{Person: stage.NewPerson(t, name, c.o, s.flags...), ledger: c.ledger, t: t}
+	for i, name := range people {
+		flags := s.flags
+		if flags == nil {
+			flags = c.ownPort(i)
+		}
+		v := &voice{Person: stage.NewPerson(t, name, c.o, flags...), ledger: c.ledger, t: t}
 		v.Home, v.Netns = place(name), s.netns(name)
 		c.people = append(c.people, v)
 	}
@@ -139,6 +143,13 @@ func newCast(t testing.TB, s setting) *cast {
 		v.sync() // as it was when the people registered
 	}
 	return c
+}
+
+// ownPort has a person listen where nobody of another cast ever does. All casts are copies of one template, with the same keys: left to themselves, all of the same name want
+// the same port (peer/port.go), and one that takes it while another is dead is taken for it by that one's contacts.
+func (c *cast) ownPort(person int) []string {
+	port := 25000 + (c.port-21000)*len(names) + person
+	return []string{"--listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), "--listen", fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)}
 }
 
 // couple is alice and bob, whose programs run.
