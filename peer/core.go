@@ -79,8 +79,7 @@ type core struct {
 	reason    string          // why conn is nil
 	sought    time.Time       // when that was last found out, either way
 	refused   rendezvous.Code // what the rendezvous said when it refused this device; empty once it has signed it in again
-	submits   map[uint64]submitted
-	plain     []byte   // for use again by dispatch
+	submits   map[uint64][]delivery.Send
 	taken     []uint64 // deliveries to acknowledge to the rendezvous after the commit
 	online    map[delivery.Account]map[delivery.Device]bool
 	snapshot  map[delivery.Account]map[delivery.Device]bool // being received; nil: none is
@@ -128,7 +127,7 @@ func newCore(p *Peer, store *history.Store) (*core, error) {
 		log:        p.log, store: store, host: p.host, hub: p.hub, trace: p.trace, dials: p.dials, mapper: p.mapper, weather: p.weather, keys: p.keys, typed: typed,
 		inbox: make(chan func(), inboxSize), quit: make(chan struct{}), ended: make(chan struct{}),
 		contacts: map[delivery.Account]*contact{}, devices: map[delivery.Device]*device{}, senders: map[delivery.Device]*sender{},
-		sessions: sessions, refs: refs, submits: map[uint64]submitted{}, online: map[delivery.Account]map[delivery.Device]bool{},
+		sessions: sessions, refs: refs, submits: map[uint64][]delivery.Send{}, online: map[delivery.Account]map[delivery.Device]bool{},
 		strangers: strangers{lobby: newLobby[delivery.Account](maxStrangers, maxStrangersBytes)}, early: newLobby[session.ID](maxEarly, maxEarlyBytes),
 		greetings: rate.NewLimiter(greetingsPerSecond, greetingsBurst), telling: rate.NewLimiter(tellsPerSecond, tellsBurst),
 		standing: p.standing, owed: map[delivery.Device]bool{}, gate: p.gate, fresh: &p.fresh,

@@ -81,20 +81,23 @@ func (c *core) delivered(d *rendezvous.Delivery) {
 }
 
 func (c *core) outcome(now time.Time, o *client.Outcome) {
-	s, ours := c.submits[o.ID]
+	sends := c.submits[o.ID]
 	delete(c.submits, o.ID)
-	if o.State == rendezvous.Outcome_REFUSED && ours {
-		c.unopened(s.device, func(s *sender) bool { return s.opening == o.ID })
+	if o.State == rendezvous.Outcome_REFUSED && len(sends) > 0 {
+		c.unopened(sends[0].Device, func(s *sender) bool { return s.opening == o.ID })
 	}
-	for _, n := range s.numbers {
+	for _, s := range sends {
+		if s.N == 0 {
+			continue
+		}
 		switch o.State {
 		case rendezvous.Outcome_STORED:
-			c.engine.Stored(now, s.to, s.device, n)
+			c.engine.Stored(now, s.To, s.Device, s.N)
 		case rendezvous.Outcome_REFUSED:
 			wait := time.Duration(min(o.RetryAfterMs, uint64(time.Hour.Milliseconds()))) * time.Millisecond
-			c.engine.Refused(now, s.to, s.device, n, string(o.Code), wait)
+			c.engine.Refused(now, s.To, s.Device, s.N, string(o.Code), wait)
 		case rendezvous.Outcome_TAKEN:
-			c.engine.Taken(now, s.to, s.device, n)
+			c.engine.Taken(now, s.To, s.Device, s.N)
 		default:
 		}
 	}

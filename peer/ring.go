@@ -7,28 +7,21 @@ const ringSize = 4096
 
 // ring has the newest events of one kind, by their place in the order in which they were put in, which begins with 0.
 type ring struct {
-	events []Event // as many places as were needed so far
-	count  uint64  // how many were ever put in
-	gone   uint64  // seq of the newest that it has no more; 0: it has all
+	events [ringSize]Event
+	count  uint64 // how many were ever put in
+	gone   uint64 // seq of the newest that it has no more; 0: it has all
 }
 
 func (r *ring) put(e Event) {
-	if r.count < ringSize {
-		if len(r.events) == cap(r.events) {
-			grown := make([]Event, len(r.events), min(max(2*len(r.events), 16), ringSize))
-			copy(grown, r.events)
-			r.events = grown
-		}
-		r.events = append(r.events, e)
-	} else {
-		slot := r.at(r.count)
+	slot := r.at(r.count)
+	if r.count >= ringSize {
 		r.gone = slot.Seq
-		*slot = e
 	}
+	*slot = e
 	r.count++
 }
 
-// at returns the event in a place from oldest to count - 1; of a ring that is full, count too, which is then the oldest's.
+// at returns the event in a place from oldest to count - 1.
 func (r *ring) at(place uint64) *Event { return &r.events[place%ringSize] }
 
 // oldest is the place of the oldest event that is still there.

@@ -17,8 +17,6 @@ import (
 const (
 	sessionMessages = 1024
 	sessionAge      = 15 * time.Minute
-	prepareAhead    = 128              // envelopes before the end of a session at which the next is prepared
-	preparedFor     = time.Minute      // how long that may take to be used: a session tells when it was begun
 	maxSubmits      = 8192             // envelopes of whose fate the rendezvous has said nothing yet
 	noBundlePause   = 10 * time.Second // between two looks for a device's missing bundle
 )
@@ -31,10 +29,6 @@ type sender struct {
 	bundleSeq uint64
 	by        *link.Link // that its opening went by; nil: the rendezvous
 	opening   uint64     // number of the envelope that took its opening to the rendezvous; 0: none did
-
-	preparing bool              // the session after this was begun beside the core; not tried again
-	start     session.Start     // what it was begun with
-	next      *session.Prepared // it; nil: not made yet, or used
 }
 
 // freshSession is how old a session may be for its opening to have been lost, when the link that carried it was heard last.
@@ -71,72 +65,22 @@ func (c *core) seal(now time.Time, d *device, by *link.Link, envelopes int, payl
 	}
 	s := c.senders[d.Fingerprint]
 	if s != nil && s.lasts(now, d, envelopes) && (s.by == by || !s.lost()) {
-		if envelopes == 1 {
-			c.prepare(now, d, s)
-		}
 		return s.chain.Seal(payload)
 	}
-	next, err := c.following(now, d, s)
-	if err != nil {
-		return nil, err
-	}
-	chain, envelope, err := next.Begin(payload)
-	if err != nil {
-		return nil, err
-	}
-	c.senders[d.Fingerprint] = &sender{chain: chain, begun: now, bundleSeq: d.bundle.Seq, by: by}
-	return envelope, nil
-}
-
-// start is the opening of the session that follows one after so many envelopes; nil: after none.
-func (c *core) start(now time.Time, d *device, s *sender, after uint64) session.Start {
 	start := session.Start{
 		From: c.self, Signer: c.keys.Identity,
 		To:  session.Party{Name: string(d.contact.Name), Fingerprint: d.Fingerprint},
 		Key: d.bundle.Key, Time: now,
 	}
 	if s != nil {
-		start.Prev, start.PrevCount = s.chain.ID(), after
+		start.Prev, start.PrevCount = s.chain.ID(), s.chain.Count()
 	}
-	return start
-}
-
-// following returns the session that follows one, nil: none, which now comes to its end: the one that was prepared, or where that does not fit, another.
-func (c *core) following(now time.Time, d *device, s *sender) (*session.Prepared, error) {
-	if s == nil {
-		return session.Prepare(rand.Reader, c.start(now, d, nil, 0))
+	chain, envelope, err := session.Begin(rand.Reader, start, payload)
+	if err != nil {
+		return nil, err
 	}
-	start := c.start(now, d, s, s.chain.Count())
-	next := s.next
-	s.next = nil
-	if next != nil && fits(s.start, start) {
-		return next, nil
-	}
-	return session.Prepare(rand.Reader, start)
-}
-
-// fits reports whether a session that was prepared may be opened where it would now be begun otherwise. Its time is the wall clock's: others read it.
-func fits(prepared, now session.Start) bool {
-	age := now.Time.Round(0).Sub(prepared.Time.Round(0))
-	return prepared.To == now.To && prepared.Key.ID() == now.Key.ID() && prepared.PrevCount == now.PrevCount && age >= 0 && age < preparedFor
-}
-
-// prepare has the next session made beside the core shortly before one is full: where so much is sent, 3 ms would hold up all of it. It is for envelopes
-// that leave one at a time: several together may replace a session before it is full, and the next one tells how many it had.
-func (c *core) prepare(now time.Time, d *device, s *sender) {
-	if s.preparing || s.chain.Count() < sessionMessages-prepareAhead {
-		return
-	}
-	s.preparing = true
-	start := c.start(now, d, s, sessionMessages)
-	s.start = start
-	c.spawn(func() {
-		next, err := session.Prepare(rand.Reader, start)
-		if err != nil {
-			return // whoever needs it will see why
-		}
-		c.post(func() { s.next = next })
-	})
+	c.senders[d.Fingerprint] = &sender{chain: chain, begun: now, bundleSeq: d.bundle.Seq, by: by}
+	return envelope, nil
 }
 
 // parcel is what goes to one device by one way in one envelope.
@@ -145,7 +89,7 @@ type parcel struct {
 	via    delivery.Way
 	live   bool // the rendezvous must not keep it
 	size   int  // bytes of the payloads, at most
-	sends  []*delivery.Send
+	sends  []delivery.Send
 }
 
 // parcels puts together what may share an envelope. What the rendezvous will store goes alone: its quotas count envelopes.
@@ -157,8 +101,7 @@ func (c *core) parcels(sends []delivery.Send) []*parcel {
 		live   bool
 	}
 	open := map[key]*parcel{}
-	for i := range sends {
-		s := &sends[i]
+	for _, s := range sends {
 		k := key{s.Device, s.Via, s.LiveOnly}
 		size := s.Payload.Size()
 		p := open[k]
@@ -175,37 +118,15 @@ func (c *core) parcels(sends []delivery.Send) []*parcel {
 	return all
 }
 
-// payload appends what the parcel carries to b.
-func (p *parcel) payload(b []byte) []byte {
+func (p *parcel) payload() []byte {
 	if len(p.sends) == 1 {
-		return p.sends[0].Payload.Append(b)
+		return p.sends[0].Payload.Append(nil)
 	}
 	bundle := delivery.Payload{Kind: delivery.KindBundle, Bundle: make([]*delivery.Payload, len(p.sends))}
-	for i, s := range p.sends {
-		bundle.Bundle[i] = &s.Payload
+	for i := range p.sends {
+		bundle.Bundle[i] = &p.sends[i].Payload
 	}
-	return bundle.Append(b)
-}
-
-// submitted is what an Outcome will be about: the messages of one device.
-type submitted struct {
-	to      delivery.Account
-	device  delivery.Device
-	numbers []uint64
-}
-
-func (p *parcel) submitted() submitted {
-	s := submitted{to: p.sends[0].To, device: p.device}
-	for _, send := range p.sends {
-		if send.N == 0 {
-			continue
-		}
-		if s.numbers == nil {
-			s.numbers = make([]uint64, 0, len(p.sends))
-		}
-		s.numbers = append(s.numbers, send.N)
-	}
-	return s
+	return bundle.Append(make([]byte, 0, p.size))
 }
 
 // dispatch seals what the engine wants sent and hands it to its way. What cannot leave now goes back to the engine.
@@ -226,10 +147,7 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 		if p.via.IsDirect() {
 			by = d.link
 		}
-		plain := p.payload(c.plain[:0])
-		envelope, err := c.seal(now, d, by, min(left[p.device], sessionMessages/2), plain)
-		clear(plain)
-		c.plain = plain[:0]
+		envelope, err := c.seal(now, d, by, min(left[p.device], sessionMessages/2), p.payload())
 		left[p.device]--
 		if err == nil {
 			err = c.transmit(d, p, envelope)
@@ -247,7 +165,7 @@ func (c *core) dispatch(now time.Time, sends []delivery.Send) {
 		c.unopened(p.device, (*sender).opens)
 		c.log.Debug("payload could not leave", slog.String("way", string(p.via)), slog.Any("error", err))
 		for _, s := range p.sends {
-			c.engine.Unsent(now, *s)
+			c.engine.Unsent(now, s)
 		}
 		c.retry = true
 	}
@@ -281,7 +199,10 @@ func (c *core) transmit(d *device, p *parcel, envelope []byte) error {
 	if err != nil {
 		return err
 	}
-	c.submits[id] = p.submitted()
+	for i := range p.sends {
+		p.sends[i].Payload = delivery.Payload{} // the bodies are in the outbox: this is only to know what an Outcome is about
+	}
+	c.submits[id] = p.sends
 	if s := c.senders[p.device]; s != nil && s.opens() {
 		s.opening = id
 	}

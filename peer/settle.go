@@ -50,12 +50,7 @@ func (c *core) settle(now time.Time) {
 	}
 	if hurry {
 		c.acknowledge()
-		if cap(batch.Ops) <= maxOps {
-			clear(batch.Ops)
-			c.batch.Ops = batch.Ops[:0]
-		}
 	}
-	c.engine.Reuse(&effects)
 }
 
 // follow does what may be done after the commit, the most urgent first: who reads what has come, or else who waits for what leaves.
@@ -75,9 +70,6 @@ func (c *core) follow(now time.Time, effects *delivery.Effects, batch *history.B
 	}
 	c.tellAll(now, effects.Notices, nil)
 }
-
-// maxOps is how many ops there is room for between two commits, at most.
-const maxOps = 2048
 
 // lazily is how long it may take until the disk knows what another device has on its own.
 const lazily = 20 * time.Millisecond

@@ -207,9 +207,6 @@ func (s *Subscription) meets(e *Event) bool {
 // introduced puts the keys that were first seen with a message before it, with Seq 0, where the reader was not told of them: they were told before it
 // came, perhaps to another process.
 func (s *Subscription) introduced(e Event) Event {
-	if len(e.Introduced) == 0 {
-		return e
-	}
 	var list []Event
 	for _, key := range e.Introduced {
 		if s.meets(&key) {
@@ -235,7 +232,6 @@ func (s *Subscription) skipLocked() {
 // besideLocked takes the next event that is no message and was told before all messages that the ring still has, where the reader has to look for others in the
 // history: a history that grows as fast as it is read must hold up nothing else. It is nil where there is none.
 func (s *Subscription) besideLocked() *Event {
-	// Where the reader is behind the ring is full, so there is an event in every place.
 	for s.behind && s.others < s.hub.others.count {
 		e := s.hub.others.at(s.others)
 		if e.Type == EventReady || e.Seq > s.hub.letters.at(s.letters).Seq {

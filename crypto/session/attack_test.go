@@ -310,25 +310,6 @@ func TestNoKeyTwice(t *testing.T) {
 	}
 }
 
-// TestPreparedForgets wants nothing left of what a prepared session has given away.
-func TestPreparedForgets(t *testing.T) {
-	p, err := Prepare(rand.Reader, Start{
-		From: alice, Signer: identitytest.Keyring(0).Identity, To: bob, Key: identitytest.Keyring(1).Encryption[0].Public(), Time: time.Now(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.key == (messageKey{}) || p.chain == (chainKey{}) {
-		t.Fatal("there is nothing to forget")
-	}
-	if _, _, err := p.Begin(nil); err != nil {
-		t.Fatal(err)
-	}
-	if p.key != (messageKey{}) || p.chain != (chainKey{}) {
-		t.Error("a key is left")
-	}
-}
-
 func FuzzPeek(f *testing.F) {
 	f.Add(fromAlice(f, bob, identitytest.Keyring(1).Encryption[0]))
 	f.Add(append(appendMsgHeader(nil, ID{1}, 300), make([]byte, 144)...))

@@ -1,6 +1,6 @@
 // Package session is Byway's one encrypted format. Use [Begin] to open a one-way session to a device and seal its first payload in
-// the same envelope, [Sender.Seal] for what follows, [Accept] and [Receiver.Open] at the other end. [Prepare] does beforehand
-// what takes time in opening one. [Peek] tells what an envelope is without touching a key.
+// the same envelope, [Sender.Seal] for what follows, [Accept] and [Receiver.Open] at the other end. [Peek] tells what an
+// envelope is without touching a key.
 //
 // An Init wraps a fresh secret to the recipient's current encryption key (RSA-OAEP and ML-KEM-768), and carries,
 // inside the authenticated encryption, who sends it and a signature (RSA-PSS) that names both parties. Every further

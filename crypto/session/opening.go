@@ -36,76 +36,38 @@ type Start struct {
 // Begin opens a session and seals its first payload, of at most MaxPayload bytes. It costs 3 ms. The session secret is drawn from
 // random, which must be crypto/rand.Reader outside tests. The error is [ErrTooLarge] or a fault of the keys or the system.
 func Begin(random io.Reader, s Start, payload []byte) (*Sender, []byte, error) {
-	if len(payload) > MaxPayload {
-		return nil, nil, tooLong(payload)
-	}
-	p, err := Prepare(random, s)
-	if err != nil {
-		return nil, nil, err
-	}
-	return p.Begin(payload)
-}
-
-// Prepared is a session that only its first payload is missing from. It lives in memory only, as the [Sender] that it becomes. One goroutine owns it, and
-// nobody copies it: a copy would use the key again.
-type Prepared struct {
-	unprintable
-	header []byte
-	fields innerFields
-	key    messageKey // zero once it has sealed, as is chain
-	chain  chainKey
-	begun  bool
-}
-
-// Prepare does what is dear in opening a session, before there is a payload. Its cost, its errors and random are those of [Begin].
-func Prepare(random io.Reader, s Start) (*Prepared, error) {
-	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("begin session: %w", err)
+	if err := s.check(payload); err != nil {
+		return nil, nil, fmt.Errorf("begin session: %w", err)
 	}
 	secret, c1, c2, err := s.Key.Encapsulate(random)
 	if err != nil {
-		return nil, fmt.Errorf("begin session: %w", err)
+		return nil, nil, fmt.Errorf("begin session: %w", err)
 	}
 	defer clear(secret[:])
-	p := &Prepared{header: appendInitHeader(nil, s.Key.ID(), c1, c2), fields: innerFields{
+	header := appendInitHeader(nil, s.Key.ID(), c1, c2)
+	fields := innerFields{
 		from: s.From, time: uint64(s.Time.UnixMilli()), prev: s.Prev, prevCount: s.PrevCount, checkpoint: s.Checkpoint,
-	}}
-	p.fields.signature, err = s.Signer.Sign(domainInit, p.fields.signed(p.header, s.To))
-	if err != nil {
-		return nil, fmt.Errorf("begin session: %w", err)
 	}
-	p.key, p.chain, err = openChain(secret, p.header)
-	if err != nil {
-		return nil, fmt.Errorf("begin session: %w", err)
-	}
-	return p, nil
-}
-
-// Begin opens the session with its first payload, of at most MaxPayload bytes, once. Its errors are [ErrTooLarge], which leaves it prepared, and [ErrSpent].
-func (p *Prepared) Begin(payload []byte) (*Sender, []byte, error) {
-	switch {
-	case len(payload) > MaxPayload:
-		return nil, nil, tooLong(payload)
-	case p.begun:
-		return nil, nil, fmt.Errorf("begin session: %w", ErrSpent)
-	}
-	p.begun = true
-	parts := initParts{header: p.header}
-	sender := &Sender{id: parts.session(), next: 1, chain: p.chain}
-	envelope, err := p.key.seal(p.header, p.fields.append(nil, payload))
-	p.key, p.chain = messageKey{}, chainKey{}
+	fields.signature, err = s.Signer.Sign(domainInit, fields.signed(header, s.To))
 	if err != nil {
 		return nil, nil, fmt.Errorf("begin session: %w", err)
 	}
-	return sender, envelope, nil
+	key, chain, err := openChain(secret, header)
+	if err != nil {
+		return nil, nil, fmt.Errorf("begin session: %w", err)
+	}
+	parts := initParts{header: header}
+	envelope, err := key.seal(header, fields.append(nil, payload))
+	if err != nil {
+		return nil, nil, fmt.Errorf("begin session: %w", err)
+	}
+	return &Sender{id: parts.session(), next: 1, chain: chain}, envelope, nil
 }
 
-func tooLong(payload []byte) error {
-	return fmt.Errorf("begin session: payload of %d bytes: %w", len(payload), ErrTooLarge)
-}
-
-func (s *Start) check() error {
+func (s *Start) check(payload []byte) error {
 	switch {
+	case len(payload) > MaxPayload:
+		return fmt.Errorf("payload of %d bytes: %w", len(payload), ErrTooLarge)
 	case len(s.From.Name) > MaxName || len(s.To.Name) > MaxName:
 		return fmt.Errorf("user name: %w", ErrTooLarge)
 	case len(s.Checkpoint) > MaxCheckpoint:

@@ -8,7 +8,7 @@ import (
 // MaxMessages is how many payloads one session carries, the Init's included. After them the sender begins anew.
 const MaxMessages = 1024
 
-// ErrSpent is returned by Seal after MaxMessages, and by Begin of a session that has begun: begin a new one.
+// ErrSpent is returned by Seal after MaxMessages: begin a new session.
 var ErrSpent = errors.New("session has carried all it may")
 
 // Sender seals the messages of one session. It lives in memory only and has no marshalled form: a chain that was

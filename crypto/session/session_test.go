@@ -141,40 +141,6 @@ func TestBeginRefuses(t *testing.T) {
 	}
 }
 
-// TestPreparedBeginsOnce wants a key to seal one payload only.
-func TestPreparedBeginsOnce(t *testing.T) {
-	p, err := session.Prepare(rand.Reader, start())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := p.Begin(make([]byte, session.MaxPayload+1)); !errors.Is(err, session.ErrTooLarge) {
-		t.Errorf("payload: %v", err)
-	}
-	sender, envelope, err := p.Begin([]byte("first"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened := accept(t, envelope)
-	if string(opened.Payload) != "first" {
-		t.Errorf("got %q", opened.Payload)
-	}
-	if _, _, err := p.Begin([]byte("second")); !errors.Is(err, session.ErrSpent) {
-		t.Errorf("it began twice: %v", err)
-	}
-	next, err := sender.Seal([]byte("next"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := opened.Receiver.Open(next); err != nil || string(got) != "next" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for _, text := range []string{fmt.Sprint(p), fmt.Sprintf("%#v", p), fmt.Sprintf("%x", *p)} {
-		if text != fmt.Sprint(sender) {
-			t.Errorf("it prints as %q", text)
-		}
-	}
-}
-
 func TestSealRefuses(t *testing.T) {
 	sender, envelope := begin(t, start(), "")
 	receiver := accept(t, envelope).Receiver

@@ -126,21 +126,6 @@ func (e *Engine) Take(now time.Time) Effects {
 	return out
 }
 
-// Reuse gives back what Take returned once the owner is done with it, so that the engine need not make room for each batch anew.
-func (e *Engine) Reuse(done *Effects) {
-	if !e.out.Empty() || max(cap(done.Ops), cap(done.Sends), cap(done.Notices)) > maxReused {
-		return
-	}
-	clear(done.Ops)
-	clear(done.Sends)
-	clear(done.Notices)
-	e.out = Effects{Ops: done.Ops[:0], Sends: done.Sends[:0], Notices: done.Notices[:0]}
-	*done = Effects{}
-}
-
-// maxReused is how many ops, payloads or notices there is room for between two batches, at most: more come together only now and then.
-const maxReused = 2048
-
 // Pending returns how many messages the outbox holds for people (copies for our own devices aside).
 func (e *Engine) Pending() int {
 	n := 0

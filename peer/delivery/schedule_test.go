@@ -170,7 +170,6 @@ func (n *net) settle(p *party, crash crashes) {
 			delete(n.failed, progress.ID)
 		}
 	}
-	p.engine.Reuse(&effects)
 }
 
 // forget ends a process with what it had not committed. Nobody was told that such messages were accepted.

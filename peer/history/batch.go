@@ -17,7 +17,7 @@ type Batch struct {
 	Blocked  []Blocked // to be kept
 	Released []int64   // ids of blocked envelopes that have been dealt with
 
-	// Orders is filled in by Commit: where in the history each message that became visible stands. It lasts until the next Commit.
+	// Orders is filled in by Commit: where in the history each message that became visible stands.
 	Orders map[Ref]int64
 	// Refused is filled in by Commit: how many of Blocked were not kept, because a device has too many waiting.
 	Refused int
@@ -85,16 +85,9 @@ func newWriter(s *Store, mem *memory) *writer {
 
 func (w *writer) do(query string, args ...any) { w.steps = append(w.steps, statement{query, args}) }
 
-// maxOrders is how many messages the map of a batch has, at most, to be used again for the next.
-const maxOrders = 1024
-
 // batch takes in a whole batch. After an error the writer and the memory are good for nothing.
 func (w *writer) batch(b *Batch) error {
-	if len(w.orders) > maxOrders {
-		w.orders = nil
-	}
-	clear(w.orders)
-	w.refused = 0
+	w.orders, w.refused = nil, 0
 	for _, op := range b.Ops {
 		if err := w.op(op); err != nil {
 			return fmt.Errorf("store %T: %w", op, err)
@@ -236,30 +229,23 @@ func (w *writer) update(r *run) {
 	w.do("UPDATE runs SET states = ?, open = ? WHERE ord = ?", r.encodeStates(), r.open, r.ord)
 }
 
-// fewInRun is how many messages a new run gets before there is room for as many as it takes: where so many come together it mostly fills.
-const fewInRun = 4
-
-// place puts a message at the end of the history, or of the hidden copies: into the last run, or a new one like this.
-func (w *writer) place(like run, m message) *run {
+// place puts a message at the end of the history, or of the hidden copies.
+func (w *writer) place(like *run, m message) *run {
 	tail := &w.tail
 	if like.hidden() {
 		tail = &w.copies
 	}
-	if r := *tail; r == nil || !r.takes(&like, &m) {
+	if r := *tail; r == nil || !r.takes(like, &m) {
 		w.insert(r)
-		fresh := like
 		if like.hidden() {
-			fresh.ord = w.mem.hidden
+			like.ord = w.mem.hidden
 			w.mem.hidden--
 		} else {
-			fresh.ord = w.mem.next
+			like.ord = w.mem.next
 		}
-		*tail = &fresh
+		*tail = like
 	}
 	r := *tail
-	if len(r.msgs) == fewInRun && cap(r.msgs) < maxRun {
-		r.msgs = append(make([]message, 0, maxRun), r.msgs...)
-	}
 	r.add(m)
 	if !r.hidden() {
 		w.mem.next++

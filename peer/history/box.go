@@ -33,11 +33,8 @@ func newBox(key []byte) (*box, error) {
 	return &box{aead: aead}, nil
 }
 
-func (b *box) seal(label string, plain []byte) []byte { return b.sealTo(nil, label, plain) }
-
-// sealTo appends what is sealed to dst.
-func (b *box) sealTo(dst []byte, label string, plain []byte) []byte {
-	return b.aead.Seal(dst, nil, plain, []byte(label))
+func (b *box) seal(label string, plain []byte) []byte {
+	return b.aead.Seal(nil, nil, plain, []byte(label))
 }
 
 func (b *box) open(label string, sealed []byte) ([]byte, error) {

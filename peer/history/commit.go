@@ -35,12 +35,10 @@ func (s *Store) tryCommit(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return err
 	}
-	s.sealed = s.box.sealTo(s.sealed[:0], recordLabel(s.journal.Next()), plain)
-	err = s.journal.Append(s.sealed)
 	if s.record = plain; cap(plain) > maxRecord {
-		s.record, s.sealed = nil, nil
+		s.record = nil
 	}
-	switch {
+	switch err := s.journal.Append(s.box.seal(recordLabel(s.journal.Next()), plain)); {
 	case errors.Is(err, journal.ErrFull):
 		return errNotNow
 	case err != nil:

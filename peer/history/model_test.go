@@ -218,7 +218,6 @@ func TestLikeTheModel(t *testing.T) {
 				if err := s.Commit(rt.Context(), &Batch{Ops: effects.Ops}); err != nil {
 					rt.Fatalf("commit: %v", err)
 				}
-				r.engine.Reuse(&effects)
 			}
 			s = reopen(t, s, path)
 			got, err := s.Snapshot(rt.Context())

@@ -14,7 +14,7 @@ func (w *writer) enqueue(m *delivery.Message) error {
 		return fmt.Errorf("number %d is used already", m.N)
 	}
 	a.next, a.tip = m.N+1, m.Prev.Next(m.ID)
-	like := run{tag: a.tag, peer: m.To, copyOf: m.CopyOf, devices: m.Devices}
+	like := &run{tag: a.tag, peer: m.To, copyOf: m.CopyOf, devices: m.Devices}
 	if m.CopyOf != "" {
 		like.ord = -1
 	}
@@ -22,7 +22,7 @@ func (w *writer) enqueue(m *delivery.Message) error {
 	r.open++
 	w.mem.outbox[outboxKey{m.To, m.N}] = place{r, len(r.msgs) - 1}
 	if !r.hidden() {
-		w.s.recent.add(m.ID, w.mem.next-1)
+		w.s.recent.Add(m.ID, w.mem.next-1)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (s *Store) Find(ctx context.Context, q Query) ([]Entry, error) {
 		where, args = where+" AND tag = ?", append(args, s.tag(string(q.Peer)))
 	}
 	if q.ID != nil {
-		if ord, ok := s.recent.find(*q.ID); ok {
+		if ord, ok := s.recent.Get(*q.ID); ok {
 			where, args = where+" AND ord <= ? AND ord + count > ?", append(args, ord, ord)
 		}
 	}

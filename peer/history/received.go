@@ -39,8 +39,8 @@ func (w *writer) unhold(device delivery.Device, n uint64) {
 }
 
 // runOf makes the run in which a received message can stand; its tag and its place are missing.
-func runOf(m *delivery.Incoming) run {
-	r := run{device: m.Device, peer: m.From, from: m.From, copyOf: m.CopyOf}
+func runOf(m *delivery.Incoming) *run {
+	r := &run{device: m.Device, peer: m.From, from: m.From, copyOf: m.CopyOf}
 	if m.CopyOf != "" {
 		r.peer = m.CopyOf
 	}

@@ -23,6 +23,7 @@ import (
 	"os"
 	"sync"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/pressly/goose/v3"
 
 	"github.com/byway-chat/byway/peer/delivery"
@@ -58,24 +59,27 @@ type Store struct {
 	closing sync.Once
 	closed  error // set by closing
 
-	recent *recent
+	// recent holds where in the history the newest of our own messages stand, by id.
+	recent *lru.Cache[delivery.MessageID, int64]
 
 	settling   sync.Mutex           // held while something goes to the file, taken before mu; guards the following
 	frozen     []statement          // on their way to the file; those of a transaction that has failed stay
 	upto       uint64               // number of the newest record of the journal that they hold
 	statements map[string]*sql.Stmt // of the writing connection, for as long as the store is open; nil: not prepared yet
 
-	mu      sync.Mutex       // held for the time of a commit; guards the following
-	w       *writer          // nil: memory has to be read from the disk
-	journal *journal.Journal // nil: none could be made, or it has failed
-	seq     uint64           // number of the newest record, whatever has become of it
-	void    uint64           // number of a record that must not be carried over; 0: none
-	failed  error            // of the last transaction; nil: it has not
-	record  []byte           // the last record in the clear, and sealed: for use again
-	sealed  []byte
+	mu      sync.Mutex                      // held for the time of a commit; guards the following
+	w       *writer                         // nil: memory has to be read from the disk
+	journal *journal.Journal                // nil: none could be made, or it has failed
+	seq     uint64                          // number of the newest record, whatever has become of it
+	void    uint64                          // number of a record that must not be carried over; 0: none
+	failed  error                           // of the last transaction; nil: it has not
+	record  []byte                          // for use again
 	ids     map[delivery.MessageID]struct{} // of the messages of idsOf; nil: not read
 	idsOf   delivery.Device
 }
+
+// recentMessages is how many ids of our own messages are found without a search.
+const recentMessages = 8192
 
 // Open opens or creates the file at path, readable by its owner only. key is the home's storage key. It starts only goroutines
 // that Close ends.
@@ -92,8 +96,12 @@ func Open(ctx context.Context, path string, key [32]byte) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive index key: %w", err)
 	}
+	recent, err := lru.New[delivery.MessageID, int64](recentMessages)
+	if err != nil {
+		return nil, fmt.Errorf("make cache of messages: %w", err)
+	}
 	s := &Store{
-		path: path, box: box, index: index, recent: newRecent(), statements: map[string]*sql.Stmt{}, pending: make(chan struct{}, 1), crowded: make(chan struct{}, 1),
+		path: path, box: box, index: index, recent: recent, statements: map[string]*sql.Stmt{}, pending: make(chan struct{}, 1), crowded: make(chan struct{}, 1),
 		stop: func() {},
 	}
 	s.file, err = sqlitefile.Open(ctx, path, sqlitefile.Options{
