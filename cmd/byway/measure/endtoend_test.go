@@ -37,7 +37,7 @@ func endToEnd(tb testing.TB, s scale, way peer.Way, size, pairs int) figures {
 	for _, p := range yard {
 		p.open(inFlight, true)
 	}
-	ours := couples(tb, node, pairs, way, false)
+	ours := couples(tb, node, pairs, way, apart)
 	s = s.once()
 	var yardSpent, nodeSpent, peersSpent spent
 	s.gauge(tb, hub.pid(), &yardSpent, arrivals(yard), crowded(yard, make([]byte, size)), nil)

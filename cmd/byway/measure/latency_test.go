@@ -16,11 +16,11 @@ import (
 func latencyStudies() []study {
 	return []study{
 		{name: "load=one", body: oneInFlight},
-		{name: "load=half/pairs=1", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 1, 0, false) }},
-		{name: "load=half/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0, false) }},
-		{name: "load=half/pairs=10/together", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0, true) }},
-		{name: "load=500/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 500, false) }, more: true},
-		{name: "load=5000/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 5000, false) }, more: true},
+		{name: "load=half/pairs=1", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 1, 0, apart) }},
+		{name: "load=half/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0, apart) }},
+		{name: "load=half/pairs=10/together", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 0, together) }},
+		{name: "load=500/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 500, apart) }, more: true},
+		{name: "load=5000/pairs=10", body: func(tb testing.TB, s scale) figures { return evenly(tb, s, 10, 5000, apart) }, more: true},
 	}
 }
 
@@ -49,11 +49,11 @@ func (l *latencies) quantile(q float64) time.Duration {
 // oneInFlight sends the next message when the receipt of the last is back.
 func oneInFlight(tb testing.TB, s scale) figures {
 	hub, node := startHub(tb), serve(tb, 0, 2)
-	var yard, ours, syncs, apart latencies
+	var yard, ours, syncs, spaced latencies
 	p := hubPairs(tb, hub, 1, false)[0]
 	p.onArrival = func(message []byte) { yard.add(age(message)) }
 	p.open(1, true)
-	all := couples(tb, node, 1, peer.WayRelay, false)
+	all := couples(tb, node, 1, peer.WayRelay, apart)
 	var spent spent
 	for range s.rounds {
 		message := make([]byte, latencyText)
@@ -64,7 +64,7 @@ func oneInFlight(tb testing.TB, s scale) figures {
 		})
 		s.gauge(tb, node.pid(), &spent, delivered(tb, all), s.busy(tb, all, 1, latencyText, &ours), nil)
 		probeDisk(tb, &syncs, s.pick(100, 50, 3), 0)
-		probeDisk(tb, &apart, s.pick(100, 50, 3), betweenCommits)
+		probeDisk(tb, &spaced, s.pick(100, 50, 3), betweenCommits)
 	}
 	var out figures
 	out.add("p50-ms", inMilliseconds(ours.quantile(0.5)))
@@ -72,8 +72,8 @@ func oneInFlight(tb testing.TB, s scale) figures {
 	out.add("hub-p50-ms", inMilliseconds(yard.quantile(0.5)))
 	out.add("hub-p99-ms", inMilliseconds(yard.quantile(0.99)))
 	out.add("fsync-p50-ms", inMilliseconds(syncs.quantile(0.5)))
-	out.add("fsync-apart-p50-ms", inMilliseconds(apart.quantile(0.5)))
-	out.add("p50-over-2-fsyncs-ms", inMilliseconds(ours.quantile(0.5)-2*apart.quantile(0.5)))
+	out.add("fsync-apart-p50-ms", inMilliseconds(spaced.quantile(0.5)))
+	out.add("p50-over-2-fsyncs-ms", inMilliseconds(ours.quantile(0.5)-2*spaced.quantile(0.5)))
 	out.add("p50-over-2-fsyncs-in-a-row-ms", inMilliseconds(ours.quantile(0.5)-2*syncs.quantile(0.5)))
 	return out
 }
@@ -120,7 +120,7 @@ func probeDisk(tb testing.TB, to *latencies, times int, pause time.Duration) {
 // evenly measures the latency at rate messages a second over all pairs, or, where that is 0, at half of what they can do, which it measures first.
 // Messages become due at even intervals whatever becomes of those before, and their time counts from when they were due. The hub gets the same
 // load.
-func evenly(tb testing.TB, s scale, pairs int, rate float64, together bool) figures {
+func evenly(tb testing.TB, s scale, pairs int, rate float64, where housing) figures {
 	n := s.pick(pairs, pairs, min(pairs, 2))
 	hub, node := startHub(tb), serve(tb, 0, 2*n)
 	var yard, ours, syncs latencies
@@ -129,7 +129,7 @@ func evenly(tb testing.TB, s scale, pairs int, rate float64, together bool) figu
 		p.onArrival = func(message []byte) { yard.add(age(message)) }
 		p.open(1, false)
 	}
-	all := couples(tb, node, n, peer.WayRelay, together)
+	all := couples(tb, node, n, peer.WayRelay, where)
 	var highest spent
 	count := delivered(tb, all)
 	if rate == 0 {

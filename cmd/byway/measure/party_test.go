@@ -30,16 +30,25 @@ type party struct {
 type stage struct {
 	*process
 	parties []*party // immutable
+	ended   error    // why there are no more answers; set before those of the parties are closed
 
 	mu     sync.Mutex
 	orders *json.Encoder // guarded by mu
 }
 
+// housing says which peers of a study share a process.
+type housing int
+
+const (
+	apart    housing = iota // each has one of its own
+	together                // all are in one
+)
+
 // arrivePeers starts the first n peers of the town on copies of their homes: each in a process of its own, or all in one.
-func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int, together bool) []*party {
+func (r *rendezvousProcess) arrivePeers(tb testing.TB, n int, where housing) []*party {
 	tb.Helper()
 	dir, names, each := tb.TempDir(), people.peers(tb, n), 1
-	if together {
+	if where == together {
 		each = n
 	}
 	for _, name := range names {
@@ -89,7 +98,11 @@ func (s *stage) read() {
 	answers := json.NewDecoder(s.stdout)
 	for {
 		var a answer
-		if answers.Decode(&a) != nil || a.Number >= len(s.parties) {
+		if s.ended = answers.Decode(&a); s.ended != nil {
+			break
+		}
+		if a.Number < 0 || a.Number >= len(s.parties) {
+			s.ended = fmt.Errorf("nobody has the number %d", a.Number)
 			break
 		}
 		s.parties[a.Number].answers <- a
@@ -127,7 +140,7 @@ func (p *party) answer() (answer, error) {
 	a, ok := <-p.answers
 	switch {
 	case !ok:
-		return a, fmt.Errorf("%s: its process has ended", p.name)
+		return a, fmt.Errorf("%s: its process answers no more: %w", p.name, p.stage.ended)
 	case a.Error != "":
 		return a, fmt.Errorf("%s: %s", p.name, a.Error)
 	}
@@ -145,9 +158,9 @@ type couple struct {
 const inFlight = 256
 
 // couples makes pairs of peers, and brings them so far that a message goes by the way that is to be measured.
-func couples(tb testing.TB, r *rendezvousProcess, n int, way peer.Way, together bool) []*couple {
+func couples(tb testing.TB, r *rendezvousProcess, n int, way peer.Way, where housing) []*couple {
 	tb.Helper()
-	parties := r.arrivePeers(tb, 2*n, together)
+	parties := r.arrivePeers(tb, 2*n, where)
 	all := make([]*couple, n)
 	for i := range all {
 		all[i] = &couple{from: parties[2*i], to: parties[2*i+1], way: "relay", want: way}
@@ -220,8 +233,8 @@ func (t tally) shown() (n uint64) {
 	return n
 }
 
-// together calls f for all couples at a time.
-func together(tb testing.TB, all []*couple, f func(i int, c *couple) error) {
+// eachAtOnce calls f for all couples at a time.
+func eachAtOnce(tb testing.TB, all []*couple, f func(i int, c *couple) error) {
 	tb.Helper()
 	if err := inParallel(len(all), len(all), func(i int) error { return f(i, all[i]) }); err != nil {
 		tb.Error(err)
@@ -245,7 +258,7 @@ func detours(tb testing.TB, all []*couple) (n uint64) {
 func delivered(tb testing.TB, all []*couple) func() uint64 {
 	return func() (n uint64) {
 		counts := make([]uint64, len(all))
-		together(tb, all, func(i int, c *couple) error {
+		eachAtOnce(tb, all, func(i int, c *couple) error {
 			a, err := c.from.ask(order{Do: "count"})
 			counts[i] = a.Delivered
 			return err
@@ -299,20 +312,20 @@ func (s scale) steady(tb testing.TB, all []*couple, rate float64, size int, to *
 func (s scale) play(tb testing.TB, all []*couple, to *latencies, sends func(i int, c *couple) order) loader {
 	return func(ctx context.Context) {
 		from := now() + s.warm
-		together(tb, all, func(_ int, c *couple) error {
+		eachAtOnce(tb, all, func(_ int, c *couple) error {
 			_, err := c.to.ask(order{Do: "watch", From: from})
 			return err
 		})
-		together(tb, all, func(i int, c *couple) error {
+		eachAtOnce(tb, all, func(i int, c *couple) error {
 			_, err := c.from.ask(sends(i, c))
 			return err
 		})
 		<-ctx.Done()
-		together(tb, all, func(_ int, c *couple) error {
+		eachAtOnce(tb, all, func(_ int, c *couple) error {
 			_, err := c.from.ask(order{Do: "rest"})
 			return err
 		})
-		together(tb, all, func(_ int, c *couple) error {
+		eachAtOnce(tb, all, func(_ int, c *couple) error {
 			err := c.settle()
 			a, errRest := c.to.ask(order{Do: "rest"})
 			to.add(a.Latencies...)

@@ -83,6 +83,7 @@ func puppetsMain() int {
 			p, err := newPuppet(i, filepath.Join(os.Getenv("DIR"), name), os.Getenv("RENDEZVOUS"))
 			if err != nil {
 				out.send(answer{Number: i, Error: err.Error()})
+				out.fail(err)
 				return
 			}
 			p.obey(in, out)
