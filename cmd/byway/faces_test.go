@@ -345,7 +345,7 @@ func TestChat(t *testing.T) {
 		t.Errorf("got exit %d, %q", code, stderr)
 	}
 	for _, want := range []string{
-		"you are alice, device 00112233aabbccdd", "bob (lan 2 ms): hello\n", "NAME  ONLINE  WAY", "✓✓ delivered lan 2.1 ms to bob\n",
+		"you are alice, device 00112233aabbccdd", "bob (lan 2 ms): hello\n", "NAME  ONLINE  WAY",
 		"* message 5 from bob will never come: ", "* messages 7 to 9 from bob will never come: ",
 		"* a message from bob waits for an earlier one, still on the way\n", "* 4 messages from bob wait for 3 earlier ones, still on the way\n",
 		"error: the disk␊fails\nhint: look at it\n", "error: there is no command /nonsense\n", "error: refused␛[2J\nhint: /who lists the users; @bob carol: … sends it to bob as text\n",
@@ -354,20 +354,33 @@ func TestChat(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, stdout)
 		}
 	}
+	if got := strings.Count(stdout, "✓✓ delivered lan 2.1 ms to bob"); got != 3 { // each with its text where another is under way
+		t.Errorf("got %d marks in:\n%s", got, stdout)
+	}
 	if diff := cmp.Diff([]string{"first", "http://x.test", "third"}, f.sent); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}
 }
 
-func TestChatMarksWithoutUTF8(t *testing.T) {
-	f := startFake(t)
-	f.fate = peer.StateStored
-	var out strings.Builder
-	p := program{stdin: strings.NewReader("bob: hi\n"), stdout: &out, stderr: io.Discard, getenv: func(name string) string {
-		return map[string]string{"BYWAY_HOME": f.home, "LANG": "C.UTF-8", "TERM": "dumb", "BYWAY_PLAIN": "1"}[name]
-	}}
-	if code := p.Run(t.Context(), nil); code != 0 || !strings.Contains(out.String(), "\n+ stored 2.1 ms for bob\n") {
-		t.Errorf("got %d, %q", code, out.String())
+// TestChatMarks sends one message, whose mark need not say which it is for.
+func TestChatMarks(t *testing.T) {
+	for _, row := range []struct {
+		term string
+		fate peer.State
+		want string
+	}{
+		{"xterm", peer.StateDelivered, "\n✓✓ delivered lan 2.1 ms to bob\n"},
+		{"dumb", peer.StateStored, "\n+ stored 2.1 ms for bob\n"}, // and no UTF-8
+	} {
+		f := startFake(t)
+		f.fate = row.fate
+		var out strings.Builder
+		p := program{stdin: strings.NewReader("bob: hi\n"), stdout: &out, stderr: io.Discard, getenv: func(name string) string {
+			return map[string]string{"BYWAY_HOME": f.home, "LANG": "C.UTF-8", "TERM": row.term, "BYWAY_PLAIN": "1"}[name]
+		}}
+		if code := p.Run(t.Context(), nil); code != 0 || !strings.Contains(out.String(), row.want) {
+			t.Errorf("%s: got %d, %q, want %q", row.term, code, out.String(), row.want)
+		}
 	}
 }
 
