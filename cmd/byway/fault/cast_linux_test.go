@@ -54,15 +54,21 @@ func registeredHomes(t testing.TB) string {
 	return dir
 }
 
-// nextPort numbers the rendezvous of this sandbox, which has a loopback of its own.
-var nextPort atomic.Int32
+// nextCast numbers the casts of this sandbox, which has a loopback of its own.
+var nextCast atomic.Int32
+
+// The ports of the casts: one for each rendezvous, and one for each person.
+const (
+	firstRendezvousPort = 21000
+	firstPersonPort     = 25000
+)
 
 // cast is the rendezvous and the people of one scenario, and their ledger.
 type cast struct {
 	t      testing.TB
 	ledger *ledger
 	o      *stage.Operator
-	port   int
+	number int // 1, 2, 3 …
 	people []*voice
 	disks  map[string]*volume // of the setting
 }
@@ -116,14 +122,14 @@ func newCast(t testing.TB, s setting) *cast {
 	if s.address == "" {
 		s.address = "127.0.0.1"
 	}
-	c := &cast{t: t, ledger: newLedger(), port: 21000 + int(nextPort.Add(1)), disks: s.disks}
+	c := &cast{t: t, ledger: newLedger(), number: int(nextCast.Add(1)), disks: s.disks}
 	place := func(name string) string {
 		to := filepath.Join(s.dir(name), name)
 		copyTree(t, filepath.Join(from, name), to)
 		return to
 	}
 	data := place("rendezvous")
-	args := append([]string{"--no-mdns", "--data", data, "--listen", fmt.Sprintf("/ip4/%s/tcp/%d", s.address, c.port)}, s.serve...)
+	args := append([]string{"--no-mdns", "--data", data, "--listen", fmt.Sprintf("/ip4/%s/tcp/%d", s.address, firstRendezvousPort+c.number)}, s.serve...)
 	c.o = stage.Serve(t, s.netns("rendezvous"), args...)
 	c.o.Data = data
 	people := names
@@ -133,7 +139,7 @@ func newCast(t testing.TB, s setting) *cast {
 	for i, name := range people {
 		flags := s.flags
 		if flags == nil {
-			flags = c.ownPort(i)
+			flags = c.listen(i)
 		}
 		v := &voice{Person: stage.NewPerson(t, name, c.o, flags...), ledger: c.ledger, t: t}
 		v.Home, v.Netns = place(name), s.netns(name)
@@ -145,10 +151,10 @@ func newCast(t testing.TB, s setting) *cast {
 	return c
 }
 
-// ownPort has a person listen where nobody of another cast ever does. All casts are copies of one template, with the same keys: left to themselves, all of the same name want
-// the same port (peer/port.go), and one that takes it while another is dead is taken for it by that one's contacts.
-func (c *cast) ownPort(person int) []string {
-	port := 25000 + (c.port-21000)*len(names) + person
+// listen has a person listen where nobody of another cast ever does. All casts are copies of one template and have the same keys, so all of one name would want
+// the same port (peer/port.go); and who comes to listen on a port that a dead one of another cast had would be taken for that one.
+func (c *cast) listen(person int) []string {
+	port := firstPersonPort + c.number*len(names) + person
 	return []string{"--listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), "--listen", fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)}
 }
 
